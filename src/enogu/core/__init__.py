@@ -1,0 +1,1 @@
+"""The core every room stands on: records, networks and diffusion maths."""

@@ -1,0 +1,1 @@
+"""Diffusion maths: schedules, objectives, samplers, guidance and noise. Tensors in, tensors out."""

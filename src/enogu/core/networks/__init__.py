@@ -1,0 +1,1 @@
+"""Networks, their files, tokenizers and layouts."""
