@@ -1,0 +1,53 @@
+"""The posts record: one row per post in one normal form, whatever the source.
+
+A posts folder holds `posts.parquet` (all that the source gave), `manifest.parquet` (what was selected;
+the same columns and `sha256`), and `posts.json` (`root` of the images, the query, the funnel).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from enogu.core.records.files import read_json
+
+CATEGORIES = ("general", "artist", "copyright", "character", "meta")
+RATINGS = ("general", "sensitive", "questionable", "explicit", "unknown")
+
+SCHEMA: dict[str, pl.DataType] = {
+    "id": pl.Int64(),
+    "source": pl.String(),  # "danbooru", "e621", ...: the site the id belongs to
+    "md5": pl.String(),
+    "rating": pl.String(),  # one of RATINGS
+    "rating_raw": pl.String(),
+    "created_at": pl.Datetime("us", "UTC"),
+    "score": pl.Int64(),
+    "fav_count": pl.Int64(),
+    "aesthetic": pl.Float64(),
+    "width": pl.Int32(),
+    "height": pl.Int32(),
+    "file_ext": pl.String(),
+    "image": pl.String(),  # path below the root
+    "is_deleted": pl.Boolean(),
+    "is_banned": pl.Boolean(),
+    **{f"tags_{category}": pl.List(pl.String()) for category in CATEGORIES},
+}
+MANIFEST_SCHEMA: dict[str, pl.DataType] = {**SCHEMA, "sha256": pl.String()}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The selected posts and the folder their images lie under."""
+
+    frame: pl.DataFrame
+    root: Path
+
+    def image(self, row: int) -> Path:
+        """Return the path of the image of a row."""
+        return self.root / str(self.frame["image"][row])
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read a posts folder's frozen manifest."""
+    root = Path(read_json(folder / "posts.json")["root"])
+    return Manifest(pl.read_parquet(folder / "manifest.parquet"), root if root.is_absolute() else folder / root)
