@@ -1,0 +1,1 @@
+"""The embedded default: a drawn booru, small networks and a small tagger. No other room knows of it."""

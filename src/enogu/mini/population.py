@@ -1,0 +1,59 @@
+"""Who is drawn: traits sampled independently, one picture per index, from tables and a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from numpy.random import Generator
+
+from enogu.core.records.seed import generator
+from enogu.mini.traits import YEARS, Choice, Figure, Traits, tables
+
+BOY_LENGTHS: Mapping[str, float] = {"short_hair": 6.0, "medium_hair": 1.5, "long_hair": 1.0}
+BOY_STYLES: Mapping[str, float] = {"straight_hair": 6.0, "ponytail": 1.5}
+
+
+def sample_traits(seed: int, index: int, *, novel: float = 0.0) -> Traits:
+    """The traits of picture `index`; each novel concept appears with probability `novel`."""
+    rng = generator(seed, "traits", index)
+    count = _pick(rng, "count")
+    figures = tuple(_figure(rng, boy=count == "1boy", novel=novel) for _ in range(2 if count == "2girls" else 1))
+    return Traits(
+        figures=figures,
+        background=_pick(rng, "background"),
+        framing=_pick(rng, "framing"),
+        count=count,
+        artist=_pick(rng, "artist", novel=novel),
+        rating=_pick(rng, "rating"),
+        year=int(rng.integers(YEARS[0], YEARS[1] + 1)),
+        quality=float(rng.beta(2.2, 1.3)),
+    )
+
+
+def _figure(rng: Generator, *, boy: bool, novel: float) -> Figure:
+    return Figure(
+        boy=boy,
+        hair_colour=_pick(rng, "hair_colour"),
+        hair_length=_pick(rng, "hair_length", weights=BOY_LENGTHS if boy else None),
+        hair_style=_pick(rng, "hair_style", weights=BOY_STYLES if boy else None),
+        eye_colour=_pick(rng, "eye_colour"),
+        expression=_pick(rng, "expression"),
+        headwear=_pick(rng, "headwear", novel=novel),
+        shirt=_pick(rng, "shirt"),
+    )
+
+
+def _pick(rng: Generator, attribute: str, *, novel: float = 0.0, weights: Mapping[str, float] | None = None) -> str:
+    """Pick by weight; the novel choices of an attribute have the share `novel` each."""
+    rows = list(tables()[attribute].values())
+    fresh = [row for row in rows if row.novel]
+    roll = rng.random()
+    if fresh and roll < novel * len(fresh):
+        return fresh[int(roll / novel)].tag
+    known = [row for row in rows if not row.novel]
+    shares = [_weight(row, weights) for row in known]
+    return known[int(rng.choice(len(known), p=[share / sum(shares) for share in shares]))].tag
+
+
+def _weight(row: Choice, weights: Mapping[str, float] | None) -> float:
+    return row.weight if weights is None else weights.get(row.tag, 0.0)

@@ -1,0 +1,75 @@
+"""How an artist of a year puts colour and line on a canvas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from enogu.mini.traits import RGB, YEARS, choice
+
+LINE = 5.0  # house line width in hundredths of a head radius
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """Line and colour of one picture; all colours pass through `tone`."""
+
+    line: float
+    ink_rgb: RGB
+    tint: float
+    shading: str
+    saturation: float
+    lift: float
+    contour: bool
+
+    def tone(self, rgb: RGB) -> RGB:
+        """The colour in this palette: saturated about its grey, then lifted towards white."""
+        grey = 0.3 * rgb[0] + 0.59 * rgb[1] + 0.11 * rgb[2]  # Rec. 601 luma
+        r, g, b = (_byte(_mix(grey + (v - grey) * self.saturation, 255, self.lift)) for v in rgb)
+        return r, g, b
+
+    def ink(self, rgb: RGB) -> RGB:
+        """The colour of a line around a fill of `rgb`."""
+        return mix(self.ink_rgb, scaled(self.tone(rgb), 0.66), self.tint)
+
+    def shadow(self, rgb: RGB) -> RGB:
+        """The cool dark side of a colour."""
+        return mix(scaled(rgb, 0.72), (88, 70, 150), 0.16)
+
+    def light(self, rgb: RGB) -> RGB:
+        """The warm bright side of a colour."""
+        return mix(rgb, (255, 250, 240), 0.38)
+
+
+def style_of(artist: str, year: int) -> Style:
+    """Lines grow thinner and palettes softer from the first year to the last."""
+    row = choice("artist", artist)
+    age = (year - YEARS[0]) / (YEARS[1] - YEARS[0])
+    return Style(
+        line=LINE * row.line * (1.25 - 0.5 * age),
+        ink_rgb=row.ink,
+        tint=row.tint,
+        shading=row.shading,
+        saturation=1.12 - 0.34 * age,
+        lift=row.lift,
+        contour=row.contour,
+    )
+
+
+def mix(first: RGB, second: RGB, share: float) -> RGB:
+    """`first` with a share of `second`."""
+    r, g, b = (_byte(_mix(p, q, share)) for p, q in zip(first, second, strict=True))
+    return r, g, b
+
+
+def scaled(rgb: RGB, factor: float) -> RGB:
+    """A darker or lighter colour of the same hue."""
+    r, g, b = (_byte(v * factor) for v in rgb)
+    return r, g, b
+
+
+def _mix(first: float, second: float, share: float) -> float:
+    return first + (second - first) * share
+
+
+def _byte(value: float) -> int:
+    return min(255, max(0, round(value)))
