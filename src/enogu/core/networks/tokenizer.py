@@ -1,0 +1,18 @@
+"""CLIP's byte-pair tokens, from the 49,408-entry vocabulary that instant-clip-tokenizer carries."""
+
+from functools import cache
+
+from instant_clip_tokenizer import Tokenizer
+
+BOS = 49406
+EOS = 49407
+
+
+@cache
+def _tokenizer() -> Tokenizer:
+    return Tokenizer()
+
+
+def tokenize(text: str) -> list[int]:
+    """Return the token ids of a text, without start and end marks."""
+    return [int(token) for token in _tokenizer().encode(text)]
