@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.random import Generator
 
-from enogu.mini.pen import Canvas, Pen, Points, curve, ellipse, poly
+from enogu.mini.pen import Pen, Points, curve, ellipse, poly, ramp, solid
 from enogu.mini.traits import RGB
 
 Painter = Callable[[Pen, float, Generator], None]
@@ -20,11 +20,7 @@ def paint(pen: Pen, kind: str, rng: Generator) -> None:
 
 
 def _ramp(pen: Pen, *stops: RGB) -> None:
-    canvas: Canvas = pen.canvas
-    rows = np.linspace(0, len(stops) - 1, canvas.shape[0])
-    colours = np.array([pen.style.tone(stop) for stop in stops], np.float64)
-    column = np.stack([np.interp(rows, np.arange(len(stops)), colours[:, c]) for c in range(3)], 1)
-    canvas[:] = column.astype(np.uint8)[:, None]
+    pen.canvas[:] = ramp(pen.canvas, *(pen.style.tone(stop) for stop in stops))
 
 
 def _white(pen: Pen, aspect: float, rng: Generator) -> None:
@@ -78,8 +74,8 @@ def _beach(pen: Pen, aspect: float, rng: Generator) -> None:
     _band(pen, aspect, horizon + 0.1, (52, 186, 212))
     shore = [(aspect * i / 8, horizon + 0.24 + 0.025 * (-1) ** i) for i in range(9)]
     pen.fill(np.concatenate([curve(*shore, closed=False), poly((aspect, 1.1), (0, 1.1))]), (255, 255, 255))
-    sand = np.array(shore) + (0, 0.035)
-    pen.fill(np.concatenate([curve(*map(tuple, sand), closed=False), poly((aspect, 1.1), (0, 1.1))]), (246, 220, 158))
+    sand = [(x, y + 0.035) for x, y in shore]
+    pen.fill(np.concatenate([curve(*sand, closed=False), poly((aspect, 1.1), (0, 1.1))]), (246, 220, 158))
     _cloud(pen, rng.uniform(0, aspect), rng.uniform(0.08, 0.25), 0.08)
     x, y = rng.choice([0.1, 0.9]) * aspect, rng.uniform(0.84, 0.92)
     pen.fill(ellipse(x, y, 0.07, 0.05), (255, 140, 110))
@@ -123,7 +119,7 @@ def _blossom(pen: Pen, x: float, y: float, r: float) -> None:
 
 
 def _polka_dots(pen: Pen, aspect: float, rng: Generator) -> None:
-    pen.canvas[:] = pen.style.tone((168, 232, 222))
+    pen.canvas[:] = solid(pen.canvas, pen.style.tone((168, 232, 222)))
     step = rng.uniform(0.15, 0.18)
     shift = rng.uniform(0, step, 2)
     for row in range(-1, int(1 / step) + 2):

@@ -53,8 +53,10 @@ def _skirt(pen: Pen, sway: float) -> None:
 
 def _arm(pen: Pen, rgb: RGB, raise_: float, *, side: float) -> None:
     """`raise_` turns the arm from hanging (0) outwards (1)."""
-    hand_x, hand_y = 0.62 + 0.36 * raise_, 1.66 - 0.32 * raise_
-    sleeve = curve((0.28, 0.98), (0.52, 1.0), (hand_x + 0.1, hand_y - 0.12), (hand_x - 0.14, hand_y + 0.04), (0.36, 1.36))
+    hand_x, hand_y = 0.7 + 0.34 * raise_, 1.66 - 0.32 * raise_
+    sleeve = curve(
+        (0.34, 0.98), (0.6, 1.02), (hand_x + 0.1, hand_y - 0.12), (hand_x - 0.14, hand_y + 0.04), (0.4, 1.36)
+    )
     hand = ellipse(hand_x + 0.02, hand_y + 0.02, 0.13, 0.13)
     if side < 0:
         sleeve, hand = mirror(sleeve), mirror(hand)
@@ -63,8 +65,8 @@ def _arm(pen: Pen, rgb: RGB, raise_: float, *, side: float) -> None:
 
 
 def _shirt(pen: Pen, rgb: RGB, *, boy: bool) -> None:
-    shirt = curve((-0.22, 0.9), (0.22, 0.9), (0.5, 0.98), (0.5, 1.3), (0.52, 1.68), (0, 1.72), (-0.52, 1.68),
-                  (-0.5, 1.3), (-0.5, 0.98))  # fmt: skip
+    shirt = curve((-0.24, 0.88), (0.24, 0.88), (0.58, 0.98), (0.56, 1.3), (0.56, 1.68), (0, 1.72), (-0.56, 1.68),
+                  (-0.56, 1.3), (-0.58, 0.98))  # fmt: skip
     pen.shape(shirt, rgb, shadow=poly((-0.8, 0.8), (-0.24, 0.8), (-0.32, 1.9), (-0.8, 1.9)))
     if boy:
         pen.shape(poly((-0.24, 0.88), (0, 1.04), (0.24, 0.88), (0.26, 1.06), (0, 1.2), (-0.26, 1.06)), TRIM, width=0.7)

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.random import PCG64, Generator
 
 from enogu.mini import backgrounds, body, face, finish, hair, headwear
-from enogu.mini.pen import Canvas, Pen
+from enogu.mini.pen import Canvas, Pen, solid
 from enogu.mini.style import style_of
 from enogu.mini.traits import Figure, Traits, choice
 
 OVERSAMPLE = 2
-CUTS = {"portrait": 1.36, "upper_body": 1.82, "full_body": 2.62}  # lowest y in the picture, in head radii
+CUTS = {"portrait": 1.38, "upper_body": 1.88, "full_body": 2.62}  # lowest y in the picture, in head radii
 HALF_WIDTH = {"portrait": 1.12, "upper_body": 1.3, "full_body": 1.5}
-CONTOUR = 0.09  # of the sticker edge, in head radii
+CONTOUR = 0.11  # of the sticker edge, in head radii
 
 
 def draw(traits: Traits, width: int, height: int, seed: int) -> Canvas:
@@ -37,17 +37,18 @@ def draw(traits: Traits, width: int, height: int, seed: int) -> Canvas:
 def _places(traits: Traits, ground: Pen, rng: Generator) -> list[Pen]:
     """One pen per figure: the cut of the framing is the picture's lower edge."""
     height, width = ground.canvas.shape[:2]
+    floor = height - finish.FRAME * min(height, width)
     tops = [headwear.TOPS.get(figure.headwear, headwear.TOP) for figure in traits.figures]
     cut, half = CUTS[traits.framing], HALF_WIDTH[traits.framing]
     column = width / len(traits.figures)
-    scale = min(height / (cut - min(tops) + 0.12), column / (2 * half)) * rng.uniform(0.93, 1.0)
-    spare = height - (cut - min(tops)) * scale
-    rise = rng.uniform(0.2, 0.6) * spare if traits.framing == "full_body" else 0.0
+    scale = min((2 * floor - height) / (cut - min(tops) + 0.04), column / (2 * half)) * rng.uniform(0.93, 1.0)
+    spare = floor - (cut - min(tops)) * scale
+    rise = rng.uniform(0.1, 0.5) * spare if traits.framing == "full_body" else 0.0
     slack = max(0.0, column / 2 - half * scale)
     pens = []
     for i in range(len(traits.figures)):
         x = column * (i + 0.5) + rng.uniform(-0.6, 0.6) * slack
-        pens.append(replace(ground, origin=(x, height - rise - cut * scale), scale=scale))
+        pens.append(replace(ground, origin=(x, floor - rise - cut * scale), scale=scale))
     return pens
 
 
@@ -64,8 +65,8 @@ def _figure(pen: Pen, figure: Figure, rng: Generator) -> None:
     drop = round(CONTOUR * pen.scale * 0.7)
     shade = np.zeros_like(edge)
     shade[drop:, drop:] = edge[:-drop, :-drop]
-    cv2.copyTo(np.full_like(pen.canvas, (120, 104, 150)), shade, pen.canvas)
-    cv2.copyTo(np.full_like(pen.canvas, 255), edge, pen.canvas)
+    cv2.copyTo(solid(pen.canvas, (120, 104, 150)), shade, pen.canvas)
+    cv2.copyTo(solid(pen.canvas, (255, 255, 255)), edge, pen.canvas)
     cv2.copyTo(layer.canvas, layer.mask, pen.canvas)
 
 
@@ -80,4 +81,7 @@ def _character(pen: Pen, figure: Figure, rng: Generator) -> None:
     face.skin(head)
     face.features(head, figure, face.look(rng))
     hair.front(head, figure, rng)
+    face.brows(head, figure)
     headwear.front_of(head, figure.headwear, hair_rgb)
+    if figure.expression == "angry":
+        face.anger_mark(head)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
 from numpy.random import Generator
 
 from enogu.mini.pen import Pen, curve, ellipse, mirror, poly
@@ -14,6 +16,7 @@ SKIN: RGB = (255, 226, 206)
 BLUSH: RGB = (255, 158, 150)
 MOUTH: RGB = (196, 52, 66)
 TEAR: RGB = (96, 186, 255)
+ANGER: RGB = (236, 28, 44)
 DARK: RGB = (44, 30, 48)
 WHITE: RGB = (255, 255, 255)
 
@@ -45,7 +48,7 @@ def skin(pen: Pen) -> None:
 
 
 def features(pen: Pen, figure: Figure, gaze: Look) -> None:
-    """Draw blush, eyes, brows, mouth and tears."""
+    """Draw blush, eyes, mouth and tears."""
     if not figure.boy:
         for side in (-1.0, 1.0):
             pen.fill(ellipse(side * 0.58, 0.5, 0.17, 0.09), BLUSH)
@@ -55,7 +58,6 @@ def features(pen: Pen, figure: Figure, gaze: Look) -> None:
             _closed_eye(pen, side)
         else:
             _eye(pen, figure, side, gaze)
-    _brows(pen, figure)
     _mouth(pen, figure.expression)
     if figure.expression == "crying":
         _tears(pen)
@@ -66,6 +68,7 @@ def _eye(pen: Pen, figure: Figure, side: float, gaze: Look) -> None:
     rx, ry = (0.23, 0.29) if figure.boy else (0.26, 0.36)
     ry *= gaze.open
     x, y = side * EYE_X, EYE_Y
+    at = np.array([x, y])
     ix, iy = x + gaze.x, y + gaze.y + 0.01
     white, iris = ellipse(x, y, rx, ry), ellipse(ix, iy, rx * 0.86, ry * 0.92)
     pen.fill(white, WHITE)
@@ -79,10 +82,10 @@ def _eye(pen: Pen, figure: Figure, side: float, gaze: Look) -> None:
                  (rx * 1.12, ry * 0.05), closed=False)  # fmt: skip
     if side < 0:
         lash = mirror(lash)
-    pen.stroke(lash + (x, y), pen.style.tone(DARK), width=6 if figure.boy else 9)
+    pen.stroke(lash + at, pen.style.tone(DARK), width=6 if figure.boy else 9)
     if not figure.boy:
         wing = poly((side * rx * 0.95, -ry * 0.45), (side * rx * 1.5, -ry * 0.72))
-        pen.stroke(wing + (x, y), pen.style.tone(DARK), width=6)
+        pen.stroke(wing + at, pen.style.tone(DARK), width=6)
 
 
 def _closed_eye(pen: Pen, side: float) -> None:
@@ -91,14 +94,24 @@ def _closed_eye(pen: Pen, side: float) -> None:
     pen.stroke(arc, pen.style.tone(DARK), width=10)
 
 
-def _brows(pen: Pen, figure: Figure) -> None:
+def brows(pen: Pen, figure: Figure) -> None:
+    """Draw the brows, over the fringe as anime does."""
     slant = {"angry": 0.2, "crying": -0.14}.get(figure.expression, 0.0)
-    width = 12.0 if figure.expression == "angry" else (8.0 if figure.boy else 4.5)
+    width = 13.0 if figure.expression == "angry" else (8.0 if figure.boy else 4.5)
     rgb = scaled(choice("hair_colour", figure.hair_colour).rgb, 0.5)
     for side in (-1.0, 1.0):
         inner, outer = (side * 0.2, -0.25 + slant), (side * 0.62, -0.25 - slant)
         middle = (side * 0.42, -0.3)
         pen.stroke(curve(inner, middle, outer, closed=False), pen.style.tone(rgb), width=width)
+
+
+def anger_mark(pen: Pen) -> None:
+    """Draw the red crossed vein of comics at the temple."""
+    vein = curve((0.08, 0.32), (0.1, 0.1), (0.32, 0.08), closed=False)
+    corners = [pen.moved(0.78, -0.5, quarter * math.pi / 2 + 0.2) for quarter in range(4)]
+    for rgb, width in ((WHITE, 20.0), (ANGER, 11.0)):
+        for corner in corners:
+            corner.stroke(vein, rgb, width=width)
 
 
 def _mouth(pen: Pen, expression: str) -> None:

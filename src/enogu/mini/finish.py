@@ -12,7 +12,7 @@ from enogu.mini.pen import Canvas
 from enogu.mini.traits import choice
 
 FRAME = 0.045  # of the short side
-CLEAN = 0.6  # quality from which nothing is worn
+CLEAN = 0.5  # quality from which nothing is worn
 
 
 def frame(canvas: Canvas, rating: str) -> None:
@@ -32,6 +32,6 @@ def wear(canvas: Canvas, quality: float, rng: Generator) -> Canvas:
     side = max(canvas.shape[:2])
     canvas = cast(Canvas, cv2.GaussianBlur(canvas, (0, 0), 0.1 + blur * side * 0.013))
     grain = rng.standard_normal(canvas.shape, np.float32) * np.float32(34 * noise)
-    canvas = np.clip(canvas + grain, 0, 255).astype(np.uint8)
+    canvas = cast(Canvas, cv2.add(canvas, grain, dtype=cv2.CV_8U))
     _, packed = cv2.imencode(".jpg", canvas, [cv2.IMWRITE_JPEG_QUALITY, int(max(6, 60 - 56 * jpeg))])
     return cast(Canvas, cv2.imdecode(packed, cv2.IMREAD_COLOR))

@@ -108,12 +108,15 @@ def _shine(pen: Pen, rgb: RGB) -> None:
         return
     light = mix(rgb, (255, 255, 255), 0.5)
     for x0, x1 in ((-0.72, -0.22), (-0.12, 0.3)):
-        middle = (x0 + x1) / 2
-        dip = lambda x: -0.78 + 0.22 * x * x  # noqa: E731
-        band = curve(
-            (x0, dip(x0)), (middle, dip(middle) - 0.06), (x1, dip(x1)), (middle, dip(middle) + 0.12)
-        )  # fmt: skip
+        middle, start, end = (x0 + x1) / 2, _brink(x0), _brink(x1)
+        high = _brink(middle)
+        band = curve((x0, start), (middle, high - 0.06), (x1, end), (middle, high + 0.12))
         pen.fill(band, light)
+
+
+def _brink(x: float) -> float:
+    """The height of the shine on the round of the head."""
+    return -0.78 + 0.22 * x * x
 
 
 def _side(rng: Generator) -> float:

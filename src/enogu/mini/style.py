@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from enogu.mini.traits import RGB, YEARS, choice
 
@@ -23,9 +24,7 @@ class Style:
 
     def tone(self, rgb: RGB) -> RGB:
         """The colour in this palette: saturated about its grey, then lifted towards white."""
-        grey = 0.3 * rgb[0] + 0.59 * rgb[1] + 0.11 * rgb[2]  # Rec. 601 luma
-        r, g, b = (_byte(_mix(grey + (v - grey) * self.saturation, 255, self.lift)) for v in rgb)
-        return r, g, b
+        return _tone(rgb, self.saturation, self.lift)
 
     def ink(self, rgb: RGB) -> RGB:
         """The colour of a line around a fill of `rgb`."""
@@ -35,9 +34,13 @@ class Style:
         """The cool dark side of a colour."""
         return mix(scaled(rgb, 0.72), (88, 70, 150), 0.16)
 
+    def dusk(self, rgb: RGB) -> RGB:
+        """The lower end of a soft gradient."""
+        return mix(scaled(rgb, 0.97), (244, 130, 150), 0.09)
+
     def light(self, rgb: RGB) -> RGB:
         """The warm bright side of a colour."""
-        return mix(rgb, (255, 250, 240), 0.38)
+        return mix(rgb, (255, 250, 240), 0.22)
 
 
 def style_of(artist: str, year: int) -> Style:
@@ -49,7 +52,7 @@ def style_of(artist: str, year: int) -> Style:
         ink_rgb=row.ink,
         tint=row.tint,
         shading=row.shading,
-        saturation=1.12 - 0.34 * age,
+        saturation=1.14 - 0.26 * age,
         lift=row.lift,
         contour=row.contour,
     )
@@ -64,6 +67,13 @@ def mix(first: RGB, second: RGB, share: float) -> RGB:
 def scaled(rgb: RGB, factor: float) -> RGB:
     """A darker or lighter colour of the same hue."""
     r, g, b = (_byte(v * factor) for v in rgb)
+    return r, g, b
+
+
+@lru_cache(maxsize=4096)
+def _tone(rgb: RGB, saturation: float, lift: float) -> RGB:
+    grey = 0.3 * rgb[0] + 0.59 * rgb[1] + 0.11 * rgb[2]  # Rec. 601 luma
+    r, g, b = (_byte(_mix(grey + (v - grey) * saturation, 255, lift)) for v in rgb)
     return r, g, b
 
 
