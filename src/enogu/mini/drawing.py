@@ -27,9 +27,11 @@ def draw(traits: Traits, width: int, height: int, seed: int) -> Canvas:
     style = style_of(traits.artist, traits.year)
     ground = Pen(canvas=canvas, mask=None, style=style, origin=(0, 0), scale=canvas.shape[0])
     backgrounds.paint(ground, traits.background, rng)
+    finish.sparkle(ground, traits.quality, rng)
     for pen, figure in zip(_places(traits, ground, rng), traits.figures, strict=True):
         _figure(pen, figure, rng)
     small = cast(Canvas, cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA))
+    finish.glow(small, traits.quality)
     finish.frame(small, traits.rating)
     return finish.wear(small, traits.quality, rng)
 
