@@ -18,7 +18,8 @@ def _batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 def test_scaled_linear_has_stable_diffusions_ends() -> None:
     sigma = ((1 - ABAR) / ABAR).sqrt()
-    assert ABAR.dtype == torch.float64 and ABAR.shape == (1000,)
+    assert ABAR.dtype == torch.float64
+    assert ABAR.shape == (1000,)
     assert sigma[0].item() == pytest.approx(0.0291672, abs=5e-8)
     assert sigma[-1].item() == pytest.approx(14.6146, abs=5e-5)
     assert ABAR[-1].sqrt().item() == pytest.approx(0.0683, abs=5e-5)
@@ -32,7 +33,8 @@ def test_linear_is_the_one_of_ddpm() -> None:
 
 def test_zero_terminal_snr_ends_at_zero_and_divides_the_snr_as_tabled() -> None:
     rescaled = alphas_cumprod("scaled_linear", zero_terminal_snr=True)
-    assert rescaled[-1] == 0 and rescaled[0] == pytest.approx(ABAR[0].item(), rel=1e-12)
+    assert rescaled[-1] == 0
+    assert rescaled[0] == pytest.approx(ABAR[0].item(), rel=1e-12)
     ratio = snr(rescaled) / snr(ABAR)
     expected = {300: 0.90, 500: 0.83, 700: 0.65, 800: 0.47, 900: 0.21, 950: 0.07, 999: 0.0}
     assert {t: round(ratio[t].item(), 2) for t in expected} == expected
@@ -80,7 +82,9 @@ def test_min_snr_v_uses_the_rescaled_schedule() -> None:
 def test_noise_depends_on_its_key_alone() -> None:
     shape = (4, 8, 8)
     batch = noise_batch([7, 1 << 62, 9], shape)
-    assert torch.equal(batch[1], noise(1 << 62, shape)) and batch.dtype == torch.float32
+    assert torch.equal(batch[1], noise(1 << 62, shape))
+    assert batch.dtype == torch.float32
     assert not torch.equal(batch[0], batch[2])
     many = noise(11, (100_000,))
-    assert abs(many.mean().item()) < 0.01 and abs(many.std().item() - 1) < 0.01
+    assert abs(many.mean().item()) < 0.01
+    assert abs(many.std().item() - 1) < 0.01
