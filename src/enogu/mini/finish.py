@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from enogu.mini.pen import Canvas, Pen, poly
+from enogu.mini.pen import Canvas, Pen, poly, solid
 from enogu.mini.traits import RGB, choice
 
 FRAME = 0.045  # of the short side
 CLEAN = 0.5  # quality below which a picture is worn, and above which it shines
-GLOW_FLOOR = (140, 140, 140, 0)  # only what is brighter glows
+GLOW_FLOOR: RGB = (140, 140, 140)  # only what is brighter glows
 SPARKLE_EDGE: RGB = (255, 214, 120)
 
 
@@ -39,8 +39,8 @@ def glow(canvas: Canvas, quality: float) -> None:
     if not shine:
         return
     height, width = canvas.shape[:2]
-    small = cv2.resize(canvas, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
-    light = cv2.subtract(cv2.GaussianBlur(small, (0, 0), 2.0), GLOW_FLOOR)
+    small = cast(Canvas, cv2.resize(canvas, (width // 4, height // 4), interpolation=cv2.INTER_AREA))
+    light = cv2.subtract(cv2.GaussianBlur(small, (0, 0), 2.0), solid(small, GLOW_FLOOR))
     spread = cv2.resize(light, (width, height), interpolation=cv2.INTER_LINEAR)
     cv2.addWeighted(canvas, 1.0, spread, 0.5 * shine, 0.0, dst=canvas)
 

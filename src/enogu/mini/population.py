@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from numpy.random import Generator
 
 from enogu.core.records.seed import generator
-from enogu.mini.traits import YEARS, Choice, Figure, Traits, tables
+from enogu.mini.traits import YEARS, Choice, Figure, Traits, characters, tables
 
+KNOWN = 0.08  # of the figures are recurring characters
 BOY_LENGTHS: Mapping[str, float] = {"short_hair": 6.0, "medium_hair": 1.5, "long_hair": 1.0}
 BOY_STYLES: Mapping[str, float] = {"straight_hair": 6.0, "ponytail": 1.5}
 
@@ -31,6 +33,15 @@ def sample_traits(seed: int, index: int, *, novel: float = 0.0) -> Traits:
 
 
 def _figure(rng: Generator, *, boy: bool, novel: float) -> Figure:
+    figure = _stranger(rng, boy=boy, novel=novel)
+    if rng.random() >= KNOWN:
+        return figure
+    cast = [known for known in characters().values() if known.boy == boy]
+    known = cast[int(rng.integers(len(cast)))]
+    return replace(known, expression=figure.expression)
+
+
+def _stranger(rng: Generator, *, boy: bool, novel: float) -> Figure:
     return Figure(
         boy=boy,
         hair_colour=_pick(rng, "hair_colour"),

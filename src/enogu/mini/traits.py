@@ -74,6 +74,13 @@ def choice(attribute: str, tag: str) -> Choice:
     return tables()[attribute][tag]
 
 
+@cache
+def characters() -> Mapping[str, Figure]:
+    """The recurring characters of `characters.toml`, by character tag."""
+    rows = tomllib.loads((files(__package__) / "characters.toml").read_text(encoding="utf-8"))
+    return MappingProxyType({name: Figure(name=name, **row) for name, row in rows.items()})
+
+
 def novel_tags() -> frozenset[str]:
     """The concepts that the base never sees."""
     return frozenset(c.tag for rows in tables().values() for c in rows.values() if c.novel)

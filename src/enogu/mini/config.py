@@ -1,0 +1,33 @@
+"""What the drawn booru and the mini tagger are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from enogu.core.records.errors import Refused
+
+SMALLEST_SIDE = 32  # pixels; below it nothing can be recognised
+NOVEL_LIMIT = 0.4  # two novel headwear kinds leave room for the known ones
+
+
+@dataclass(frozen=True, kw_only=True)
+class BooruConfig:
+    """A drawn booru: how many posts, of which size, with how much that the base does not know."""
+
+    posts: int = 2000
+    seed: int = 0
+    novel: float = 0.0  # the probability of each novel concept; 0 is the base's own population
+    long_side: tuple[int, int] = (128, 256)  # of a picture, in pixels: least and most
+    stretch: float = 0.45  # log of the widest aspect ratio
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn."""
+        least, most = self.long_side
+        if self.posts < 1:
+            raise Refused(f"posts = {self.posts}: a booru has at least one post")
+        if not 0 <= self.novel <= NOVEL_LIMIT:
+            raise Refused(f"novel = {self.novel}: each concept's probability lies in 0 to {NOVEL_LIMIT}")
+        if not SMALLEST_SIDE * 2 <= least <= most:
+            raise Refused(f"long_side = [{least}, {most}]: give the least and the most, {SMALLEST_SIDE * 2} or more")
+        if not 0 <= self.stretch <= 0.7:
+            raise Refused(f"stretch = {self.stretch}: pictures more stretched than 0.7 (2 : 1) have no room to draw in")
