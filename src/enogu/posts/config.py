@@ -1,0 +1,73 @@
+"""Which posts to read and which of them to choose."""
+
+from dataclasses import dataclass, field
+from string import Formatter
+from typing import Annotated
+
+from enogu.core.records.errors import Refused, unknown
+from enogu.core.records.posts import RATINGS
+from enogu.core.records.reference import Ref
+
+FILE_FIELDS = ("id", "md5", "file_ext")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """The query. What is left out is not asked, except the gates: general rating, not deleted, not banned."""
+
+    rating: tuple[str, ...] = ("general",)  # of general, sensitive, questionable, explicit, unknown
+    score_min: int | None = None  # both ends included; a post without a score fails
+    score_max: int | None = None
+    year: tuple[int, int] | None = None  # first and last year, both included
+    tags_all: tuple[str, ...] = ()  # every one must be there; * stands for anything, as in *_hair
+    tags_any: tuple[str, ...] = ()  # at least one
+    tags_none: tuple[str, ...] = ()  # not one
+    min_side: int = 16  # pixels of the shorter side
+    max_pixels: int = 64_000_000  # width times height
+    animated: bool = False  # True takes the first frame of animations
+    deleted: bool = False  # True lets deleted posts in
+    banned: bool = False  # True lets banned posts in
+    part: tuple[float, float] = (0.0, 1.0)  # a seeded share, as [0.9, 1.0] held out from [0.0, 0.9]
+    sample: int | None = None  # at most so many posts, drawn by the seed
+
+    def __post_init__(self) -> None:
+        """Refuse what can choose nothing."""
+        for rating in self.rating:
+            if rating == "s":
+                raise Refused("rating 's' in where.rating: it means safe or sensitive, by site; write the word")
+            if rating not in RATINGS:
+                raise unknown("rating in where.rating", rating, RATINGS)
+        _ordered("score_min, score_max", self.score_min, self.score_max)
+        if self.year is not None:
+            _ordered("year", *self.year)
+        if not 0 <= self.part[0] < self.part[1] <= 1:
+            raise Refused(f"where.part = {list(self.part)}: give two shares from 0 to 1, the lower first")
+        if self.sample is not None and self.sample < 1:
+            raise Refused(f"where.sample = {self.sample}: give at least 1, or leave it out for all")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostsConfig:
+    """One source of posts and the query over it."""
+
+    source: str = ""  # a file or folder the maker already holds; nothing is ever downloaded
+    booru: Annotated[str | None, Ref("booru")] = None  # instead of a source: a drawn booru
+    format: str = "auto"  # danbooru-json, danbooru-sqlite, folder
+    images: str = ""  # the folder that image paths start from; empty: the folder of the source
+    file: str = "{id}.{file_ext}"  # an image's path where the source names none; {id}, {md5}, {file_ext}
+    ratings: str = ""  # what rating letters mean (ratings.toml); empty: as the format has it today
+    where: Where = field(default_factory=Where)
+    seed: int = 0  # of `part` and `sample`
+
+    def __post_init__(self) -> None:
+        """Refuse no source, and two, and a path that cannot be filled."""
+        if bool(self.source) == bool(self.booru):
+            raise Refused("[posts] needs exactly one of `source` (a path) and `booru` (a stage that draws one)")
+        for _, name, _, _ in Formatter().parse(self.file):
+            if name is not None and name not in FILE_FIELDS:
+                raise unknown("field in posts.file", name, FILE_FIELDS)
+
+
+def _ordered(name: str, low: int | None, high: int | None) -> None:
+    if low is not None and high is not None and low > high:
+        raise Refused(f"where.{name} = {low}, {high}: the lower end comes first")

@@ -1,0 +1,64 @@
+"""Read a source, choose posts, look at their images, freeze the manifest."""
+
+import json
+import os
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from enogu.core.records.errors import Refused
+from enogu.core.records.files import atomic_path, write_bytes, write_json
+from enogu.core.records.job import Job
+from enogu.core.records.posts import MANIFEST_SCHEMA
+from enogu.posts.audit import Limits, audit
+from enogu.posts.config import PostsConfig
+from enogu.posts.importing import Tally, import_posts
+from enogu.posts.select import Funnel, select
+from enogu.posts.sources import find
+
+
+def run(config: PostsConfig, job: Job) -> dict[str, Any]:
+    """Write posts.parquet, manifest.parquet, posts.json and skipped.jsonl; return the funnel and the skips."""
+    given = job.one("booru") if config.booru else Path(config.source).expanduser()
+    path, source = find(given, config.format)
+    root = Path(config.images).expanduser() if config.images else path if path.is_dir() else path.parent
+    tally = import_posts(path, source, config, job.out / "posts.parquet", progress=job.progress)
+    chosen, funnel = select(pl.scan_parquet(job.out / "posts.parquet"), config.where, seed=config.seed)
+    limits = Limits(config.where.min_side, config.where.max_pixels, config.where.animated)
+    looked = audit(chosen, root, limits, threads=job.threads, progress=job.progress)
+    fit, unfit = looked.filter(pl.col("reason") == ""), looked.filter(pl.col("reason") != "")
+    funnel = {"read": tally.read, "not on the blocklist": tally.read - tally.blocked, **funnel, "image": len(fit)}
+    _write_skipped(job.out, tally, unfit)
+    if fit.is_empty():
+        raise Refused(f"no post is left of {given}:\n{show(funnel)}\n{_advice(unfit)}")
+    with atomic_path(job.out / "manifest.parquet") as part:
+        fit.select(*MANIFEST_SCHEMA).write_parquet(part)
+    reasons = Counter([*unfit["reason"], *(skip.reason for skip in tally.skipped)])
+    summary = {"posts": len(fit), "funnel": funnel, "skipped": dict(reasons)}
+    stored = os.path.relpath(root.resolve(), job.out.resolve()) if config.booru else str(root.resolve())
+    write_json(job.out / "posts.json", {"root": stored, "source": str(given), "query": asdict(config), **summary})
+    return summary
+
+
+def show(funnel: Funnel) -> str:
+    """Return the funnel as lines of text."""
+    return "\n".join(f"{left:>12,}  {step}" for step, left in funnel.items())
+
+
+def _write_skipped(out: Path, tally: Tally, unfit: pl.DataFrame) -> None:
+    rows = [asdict(skip) for skip in tally.skipped]
+    rows += [
+        {"at": image, "reason": reason, "post": post}
+        for post, image, reason in unfit.select("id", "image", "reason").rows()
+    ]
+    write_bytes(out / "skipped.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+
+
+def _advice(unfit: pl.DataFrame) -> str:
+    if unfit.is_empty():
+        return "widen posts.where at the step that leaves none"
+    reason, image = unfit["reason"][0], unfit["image"][0]
+    return f"every image is unfit, as {image} ({reason}): check posts.images and posts.file"
