@@ -1,0 +1,47 @@
+"""The settings of a latents stage."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from enogu.core.records.errors import Refused, unknown
+from enogu.core.records.picture import MAX_PIXELS
+from enogu.core.records.reference import Ref
+from enogu.core.records.shards import FACTOR
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentsConfig:
+    """What to encode, with whose VAE, at which shapes."""
+
+    posts: Annotated[str, Ref("posts")]
+    model: Annotated[str, Ref("model", "vae")]  # the checkpoint whose VAE encodes
+    area: int = 512 * 512  # pixels of a bucket, at most
+    step: int = 64  # sides of buckets are multiples of it: 8 to 64
+    min_side: int = 0  # of a bucket; 0: half the side of the square
+    max_side: int = 0  # of a bucket; 0: twice the side of the square
+    upscale: bool = True  # false: small pictures go to smaller buckets instead of being enlarged
+    min_kept: float = 0.5  # a picture of which the crop would keep less is skipped
+    max_pixels: int = MAX_PIXELS  # a larger picture is skipped, by its header
+    flip: bool = False  # encode the mirror image too
+    batch: int = 8  # pictures that go through the VAE at once
+    precision: str = "fp32"  # what the VAE computes in; what it stores is always fp16
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        if self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
+        if self.step % FACTOR or not FACTOR <= self.step <= 64:
+            raise Refused(f"step = {self.step}: the VAE works on cells of 8 pixels; give 8, 16, 32 or 64")
+        if self.area < self.step**2:
+            raise Refused(f"area = {self.area} is less than one step of {self.step} squared; raise area or lower step")
+        if self.max_side and not self.step <= self.min_side <= self.max_side and self.min_side:
+            raise Refused(
+                f"min_side = {self.min_side} lies outside step to max_side = {self.max_side}; swap or drop them"
+            )
+        for name, least in (("min_side", 0), ("max_side", 0), ("batch", 1), ("max_pixels", 1)):
+            if getattr(self, name) < least:
+                raise Refused(f"{name} = {getattr(self, name)} must be at least {least}")
+        if not 0 <= self.min_kept <= 1:
+            raise Refused(f"min_kept = {self.min_kept} is a share; give 0 to 1")

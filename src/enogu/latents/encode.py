@@ -1,0 +1,187 @@
+"""Pictures to records: threads decode and resize ahead while the VAE works on the batch before."""
+
+import hashlib
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from enogu.core.records.picture import PictureError, read_bytes, read_picture, resize_to_cover
+from enogu.core.records.shards import Entry, ShardWriter
+from enogu.latents.buckets import Buckets, kept
+from enogu.latents.wanted import content_key
+
+AHEAD = 3  # batches in work before the one that the VAE wants
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loader:
+    """Reads a wanted picture and cuts it to its bucket."""
+
+    root: Path
+    buckets: Buckets
+    min_kept: float
+    max_pixels: int
+
+    def __call__(self, row: dict[str, Any]) -> "Loaded | Skipped":
+        """Return the crop, or why there is none."""
+        try:
+            return self._load(row)
+        except PictureError as error:
+            return _skip(row, error.reason, error.detail)
+
+    def _load(self, row: dict[str, Any]) -> "Loaded":
+        started = time.perf_counter()
+        data = read_bytes(self.root / row["image"])
+        picture = read_picture(data, max_pixels=self.max_pixels)
+        if hashlib.sha256(data).hexdigest() != row["sha256"]:
+            raise PictureError("changed", "the file is not the one that the manifest names")
+        height, width = picture.shape[:2]
+        decoded = time.perf_counter()
+        shape = self.buckets.choose(width, height)
+        if not all(shape):
+            raise PictureError("too small", f"{width}x{height} would have to be enlarged")
+        share = kept(width, height, shape)
+        if share < self.min_kept:
+            raise PictureError("aspect", f"{width}x{height}: its bucket would keep {share:.0%} of it")
+        crop, left, top = resize_to_cover(picture, *shape)
+        return Loaded(
+            row=row,
+            crop=crop,
+            original=(width, height),
+            corner=(left, top),
+            decode_seconds=decoded - started,
+            resize_seconds=time.perf_counter() - decoded,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A picture cut to its bucket."""
+
+    row: dict[str, Any]
+    crop: np.ndarray
+    original: tuple[int, int]
+    corner: tuple[int, int]
+    decode_seconds: float
+    resize_seconds: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return the bucket: width and height."""
+        return self.crop.shape[1], self.crop.shape[0]
+
+    def entry(self, recipe: str, *, flipped: bool) -> Entry:
+        """Return what the index says of it."""
+        return Entry(
+            post=self.row["post"],
+            width=self.shape[0],
+            height=self.shape[1],
+            flipped=flipped,
+            key=content_key(self.row["sha256"], recipe, self.shape, flipped=flipped),
+            original_width=self.original[0],
+            original_height=self.original[1],
+            crop_left=self.corner[0],
+            crop_top=self.corner[1],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """A picture that has no record, and why."""
+
+    post: int
+    image: str
+    key: str
+    reason: str
+    detail: str
+
+
+@dataclass
+class Outcome:
+    """What a run of an encoder did."""
+
+    pictures: int = 0
+    records: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+    seconds: defaultdict[str, float] = field(
+        default_factory=lambda: defaultdict(float)
+    )  # by kind of work; decode and resize over all threads
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """Takes batches of wanted pictures to records, one commit per batch."""
+
+    load: Loader
+    moments: Callable[[np.ndarray], np.ndarray]
+    writer: ShardWriter
+    recipe: str
+
+    def run(self, batches: Iterable[list[dict[str, Any]]], *, threads: int, progress: Callable[[int], None]) -> Outcome:
+        """Encode every batch; a broken picture is listed and the rest goes on."""
+        outcome = Outcome()
+        with ThreadPoolExecutor(threads) as pool:
+            for futures in _in_order(pool, self.load, batches):
+                with _timed(outcome.seconds, "waiting"):
+                    results = [future.result() for future in futures]
+                self._encode([result for result in results if isinstance(result, Loaded)], outcome)
+                outcome.skipped += [result for result in results if isinstance(result, Skipped)]
+                progress(outcome.pictures + len(outcome.skipped))
+        return outcome
+
+    def _encode(self, loaded: list[Loaded], outcome: Outcome) -> None:
+        records: list[tuple[Entry, np.ndarray]] = []
+        for shape in sorted({picture.shape for picture in loaded}):  # one, unless metadata were wrong
+            group = [picture for picture in loaded if picture.shape == shape]
+            with _timed(outcome.seconds, "vae"):
+                records += self._group(group, flipped=False)
+                records += self._group([picture for picture in group if picture.row["mirror_key"]], flipped=True)
+        broken = {entry.post for entry, moments in records if not np.isfinite(moments).all()}
+        good = [record for record in records if record[0].post not in broken]
+        with _timed(outcome.seconds, "write"):
+            self.writer.append([entry for entry, _ in good], [moments for _, moments in good])
+        outcome.records += len(good)
+        outcome.pictures += len(loaded) - len(broken)
+        for picture in loaded:
+            outcome.seconds["decode"] += picture.decode_seconds
+            outcome.seconds["resize"] += picture.resize_seconds
+            if picture.row["post"] in broken:
+                outcome.skipped.append(_skip(picture.row, "not finite", "the VAE gives no finite latents for it"))
+
+    def _group(self, group: list[Loaded], *, flipped: bool) -> list[tuple[Entry, np.ndarray]]:
+        if not group:
+            return []
+        crops = np.stack([picture.crop[:, ::-1] if flipped else picture.crop for picture in group])
+        entries = [picture.entry(self.recipe, flipped=flipped) for picture in group]
+        return list(zip(entries, self.moments(crops), strict=True))
+
+
+def _skip(row: dict[str, Any], reason: str, detail: str) -> Skipped:
+    return Skipped(post=row["post"], image=row["image"], key=row["key"], reason=reason, detail=detail)
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, load: Loader, batches: Iterable[list[dict[str, Any]]]
+) -> Iterator[list[Future[Loaded | Skipped]]]:
+    """Submit a few batches ahead and give them back in order."""
+    queue: deque[list[Future[Loaded | Skipped]]] = deque()
+    for batch in batches:
+        queue.append([pool.submit(load, row) for row in batch])
+        if len(queue) > AHEAD:
+            yield queue.popleft()
+    while queue:
+        yield queue.popleft()
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], what: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[what] += time.perf_counter() - started

@@ -1,0 +1,1 @@
+"""The latents stage: every picture of a manifest through the VAE, once."""

@@ -1,0 +1,91 @@
+"""What is to be encoded: each post's picture, its expected bucket and the keys of its records."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from enogu.latents.buckets import Buckets
+
+BUCKET = ("bucket_height", "bucket_width")
+
+
+def content_key(sha256: str, recipe: str, shape: tuple[int, int], *, flipped: bool) -> str:
+    """Return 16 hex digits that name a record's content."""
+    text = f"{sha256} {recipe} {shape[0]}x{shape[1]} {'flipped' if flipped else 'straight'}"
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def wanted(manifest: pl.DataFrame, stored: pl.DataFrame, *, buckets: Buckets, recipe: str, flip: bool) -> pl.DataFrame:
+    """Return one row per post: image, sha256, expected bucket, key, and the mirror image's key or null.
+
+    Sizes in metadata may be wrong: the keys come from the true size where it has been met, but the order comes
+    from the metadata alone, so that a run that goes on makes the batches of the run that was killed.
+    """
+    met = stored.select("post", "original_width", "original_height").unique("post", keep="last", maintain_order=True)
+    frame = manifest.select(pl.col("id").alias("post"), "image", "sha256", "width", "height").unique("post")
+    frame = frame.join(met, on="post", how="left", maintain_order="left").with_columns(
+        pl.col("sha256").fill_null(pl.format("post {}", "post")),
+    )
+    true = pl.col("original_width", "original_height").max().over("sha256")  # one picture may have several posts
+    expected = _assign(frame, buckets)
+    actual = _assign(
+        frame.with_columns(true).select(
+            width=pl.coalesce("original_width", "width"), height=pl.coalesce("original_height", "height")
+        ),
+        buckets,
+    )
+    shapes = [(int(width), int(height)) for width, height in actual]
+    keys = [
+        pl.Series(
+            name,
+            [
+                content_key(sha256, recipe, shape, flipped=flipped)
+                for sha256, shape in zip(frame["sha256"], shapes, strict=True)
+            ],
+            pl.String,
+        )
+        for name, flipped in (("key", False), ("mirror_key", True))
+    ]
+    bucket = [pl.Series("bucket_width", expected[:, 0]), pl.Series("bucket_height", expected[:, 1])]
+    frame = frame.select("post", "image", "sha256", *bucket, *keys).sort(*BUCKET, "post")
+    return frame if flip else frame.with_columns(mirror_key=pl.lit(None, pl.String))
+
+
+def pending(pictures: pl.DataFrame, *, finished: pl.Series, stored: pl.Series, batch: int) -> pl.DataFrame:
+    """Return the pictures that have no record yet, each with the number of its batch within its bucket.
+
+    Batches are cut from all that earlier runs have not finished, and only then what this run has stored before
+    it was killed is taken out: so every batch keeps its members, and its records their last bit.
+    """
+    unfinished = pictures.filter(pl.col("key").is_first_distinct() & ~_all_in(finished))
+    return unfinished.with_columns(batch=pl.int_range(pl.len()).over(BUCKET) // batch).filter(~_all_in(stored))
+
+
+def batches(rows: pl.DataFrame) -> Iterator[list[dict[str, Any]]]:
+    """Yield pending pictures batch by batch."""
+    runs = rows.select(pl.struct(*BUCKET, "batch").rle_id().alias("run"))["run"]
+    starts = runs.search_sorted(runs.unique(maintain_order=True)).to_list()
+    for start, end in zip(starts, [*starts[1:], len(rows)], strict=True):
+        yield rows[start:end].rows(named=True)
+
+
+def rows_of(pictures: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
+    """Return the index: the record of each post and of its mirror image, where there is one."""
+    sides = [
+        pictures.select("post", pl.lit(flipped).alias("flipped"), pl.col(name).alias("key")).drop_nulls("key")
+        for name, flipped in (("key", False), ("mirror_key", True))
+    ]
+    return pl.concat(sides).join(stored.drop("post", "flipped").unique("key", keep="last"), on="key")
+
+
+def _assign(sizes: pl.DataFrame, buckets: Buckets) -> np.ndarray:
+    sides = sizes.select(pl.col("width", "height").fill_null(0)).to_numpy()
+    return buckets.assign(sides[:, 0], sides[:, 1])
+
+
+def _all_in(keys: pl.Series) -> pl.Expr:
+    known = keys.implode()
+    return pl.col("key").is_in(known) & (pl.col("mirror_key").is_null() | pl.col("mirror_key").is_in(known))
