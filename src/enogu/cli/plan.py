@@ -1,0 +1,45 @@
+"""`enogu plan RECIPE`: what a recipe would do; nothing is run."""
+
+import argparse
+
+from enogu.cli.progress import duration
+from enogu.cli.recipes import add_arguments, planned
+from enogu.cli.table import table
+from enogu.recipe.forecast import Forecast, forecast
+from enogu.recipe.plan import Plan
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the arguments of this verb."""
+    verb = argparse.ArgumentParser(
+        prog="enogu plan", description="Show what a recipe would do and what is done already; nothing is run."
+    )
+    add_arguments(verb)
+    return verb
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    print(shown(planned(args)))
+    return 0
+
+
+def shown(plan: Plan) -> str:
+    """Return a plan as text: a row per stage, then what stands out."""
+    stages = forecast(plan)
+    rows = [["stage", "state", "pictures", "time", "reads"]]
+    rows += [[one.id, one.state, _count(one), _time(one), ", ".join(one.reads)] for one in stages]
+    left = [one for one in stages if one.state != "done"]
+    known = sum(one.seconds for one in left if one.seconds is not None)
+    unknown = sum(one.seconds is None for one in left)
+    cost = f": {duration(known)}, as timed here before" if known else ""
+    untimed = f"; never timed here: {unknown}" if unknown else ""
+    return f"{table(rows)}\n\nto run: {len(left)} of {len(stages)}{cost}{untimed}\nin {plan.work}"
+
+
+def _count(one: Forecast) -> str:
+    return f"{one.images:,}" if one.images is not None else ""
+
+
+def _time(one: Forecast) -> str:
+    return duration(one.seconds) if one.seconds is not None else ""

@@ -1,0 +1,59 @@
+"""`enogu run RECIPE [STAGE ...]`: run a recipe, or some of its stages."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from enogu.cli.console import Console
+from enogu.cli.recipes import add_arguments, planned
+from enogu.core.records.errors import Refused
+from enogu.recipe.config import MachineConfig
+from enogu.recipe.plan import Plan
+from enogu.recipe.runner import run as run_plan
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the arguments of this verb."""
+    verb = argparse.ArgumentParser(prog="enogu run", description="Run a recipe; stages that are finished are kept.")
+    add_arguments(verb)
+    verb.add_argument("stages", nargs="*", metavar="STAGE", help="KIND.NAME or NAME; all, if none is named")
+    return verb
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    return execute(planned(args), args.stages)
+
+
+def execute(plan: Plan, stages: Sequence[str]) -> int:
+    """Run stages of a plan on this machine, showing how far they are; return the exit status."""
+    device, threads = machine(plan.graph.recipe.machine)
+    console = Console()
+    try:
+        run_plan(plan, stages, watch=console, device=device, threads=threads)
+    except KeyboardInterrupt:
+        console.clear()
+        print(f"\nenogu: stopped; what is done is kept in {plan.work}: the same command goes on", file=sys.stderr)
+        return 130  # 128 + SIGINT, as shells count
+    finally:
+        console.clear()
+    return 0
+
+
+def machine(config: MachineConfig) -> tuple[str, int]:
+    """Return the device and the number of threads to use, after telling PyTorch of both."""
+    import torch  # the verbs that run nothing do without it
+
+    threads = config.threads or _cores()
+    torch.set_num_threads(threads)
+    available = torch.cuda.is_available()
+    if config.device == "cuda" and not available:
+        raise Refused('machine.device = "cuda": PyTorch finds no CUDA device here; say "auto" or "cpu"')
+    return ("cuda" if available and config.device != "cpu" else "cpu"), threads
+
+
+def _cores() -> int:
+    """Return the cores this process may use; macOS cannot say, so there it is all of them."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

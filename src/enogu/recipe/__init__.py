@@ -1,0 +1,1 @@
+"""The recipe room: `read(path) -> recipe`, `plan(recipe) -> graph`, `run(graph)`."""

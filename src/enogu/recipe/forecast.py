@@ -1,0 +1,64 @@
+"""What a plan will cost: pictures per stage from the settings, time per picture from the ledger."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from enogu.recipe.ledger import rows
+from enogu.recipe.plan import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """One stage of a plan, before it is run."""
+
+    id: str
+    state: str  # "done", "begun", "to do"
+    reads: tuple[str, ...]
+    images: int | None  # how many pictures go through it, where that can be told
+    seconds: float | None  # taken, when done; expected, where this work folder has run its kind before
+
+
+def forecast(plan: Plan) -> list[Forecast]:
+    """Return a forecast per stage, in the order of the plan."""
+    counts, paces, found = images(plan), _paces(plan), []
+    for id, task in plan.tasks.items():
+        done, count, pace = task.done(), counts[id], paces.get(task.stage.kind)
+        expected = count * pace if count is not None and pace is not None else None
+        state = "done" if done else "begun" if task.folder.exists() else "to do"
+        seconds = done.seconds if done else expected
+        found.append(Forecast(id=id, state=state, reads=_reads(plan, id), images=count, seconds=seconds))
+    return found
+
+
+def images(plan: Plan) -> Mapping[str, int | None]:
+    """Return how many pictures go through each stage, at most; None where its settings cannot tell."""
+    counts: dict[str, int | None] = {}
+    for id, task in plan.tasks.items():
+        upstream = [counts[one] for one in _reads(plan, id) if one in counts]
+        counts[id] = _images(task.stage.kind, task.stage.config, upstream)
+    return counts
+
+
+def _images(kind: str, config: Any, upstream: list[int | None]) -> int | None:
+    if kind == "booru":
+        return int(config.posts)
+    if kind == "grid":
+        return len(config.models) * len(config.rows()) * len(config.seeds)
+    if kind in ("posts", "captions", "latents", "judge"):
+        return next(iter(upstream), None)
+    return None
+
+
+def _reads(plan: Plan, id: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(edge.source.stage or edge.name for edge in plan.graph.edges[id]))
+
+
+def _paces(plan: Plan) -> dict[str, float]:
+    """Return seconds per picture by kind of stage: the median over the finished runs of this work folder."""
+    found: dict[str, list[float]] = {}
+    for row in rows(plan.work / "ledger.jsonl"):
+        if row["ended"] == "done" and row["images"]:
+            found.setdefault(row["id"].partition(".")[0], []).append(row["seconds"] / row["images"])
+    return {kind: median(paces) for kind, paces in found.items()}

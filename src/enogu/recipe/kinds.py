@@ -1,0 +1,70 @@
+"""The kinds of stages: the one table that knows every room. Rooms are imported when a recipe needs them."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+PACKAGE = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of stage; strings are MODULE:NAME."""
+
+    config: str  # the dataclass of its settings
+    run: str  # run(config, job, **lent) -> summary
+    version: int = 1  # raised when the same settings write something else; part of the hash
+    lends: tuple[tuple[str, str], ...] = ()  # functions of other rooms that `run` is given: (parameter, function)
+    model: str = ""  # the checkpoint in its folder, if it makes one
+    reads_all: bool = False  # given every other stage of the recipe
+    paths: tuple[
+        str, ...
+    ] = ()  # settings that are paths, relative to the recipe; in the hash, a file's content or a folder's name
+
+
+KINDS = MappingProxyType(
+    {
+        "booru": Kind(config="enogu.mini.config:BooruConfig", run="enogu.mini.stage:run_booru"),
+        "posts": Kind(config="enogu.posts.config:PostsConfig", run="enogu.posts.stage:run", paths=("source", "images")),
+        "captions": Kind(config="enogu.captions.config:CaptionsConfig", run="enogu.captions.stage:run"),
+        "latents": Kind(config="enogu.latents.config:LatentsConfig", run="enogu.latents.stage:run"),
+        "vae": Kind(config="enogu.mini.config:VaeConfig", run="enogu.mini.stage:run_vae", model="model.safetensors"),
+        "tagger": Kind(config="enogu.mini.config:TaggerConfig", run="enogu.mini.stage:run_tagger"),
+        "train": Kind(
+            config="enogu.train.config:TrainConfig",
+            run="enogu.train.stage:run",
+            lends=(("plan", "enogu.latents.plan:plan"), ("reader", "enogu.captions.reading:reader")),
+            model="model.safetensors",
+        ),
+        "merge": Kind(config="enogu.merge.config:MergeConfig", run="enogu.merge.stage:run", model="model.safetensors"),
+        "grid": Kind(config="enogu.sample.config:GridConfig", run="enogu.sample.stage:run", paths=("prompts_file",)),
+        "judge": Kind(config="enogu.judge.config:JudgeConfig", run="enogu.judge.stage:run"),
+        "report": Kind(config="enogu.judge.config:ReportConfig", run="enogu.judge.report.stage:run", reads_all=True),
+    }
+)
+
+# Checkpoints and taggers inside this package, by the name that a recipe uses for them.
+EMBEDDED = MappingProxyType(
+    {
+        "mini-sd1": "mini/data/mini-sd1.safetensors",
+        "mini-tagger": "mini/data/tagger",
+    }
+)
+
+
+@cache
+def load(place: str) -> Any:
+    """Return the object at MODULE:NAME."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def runner(kind: Kind) -> Callable[..., dict[str, Any]]:
+    """Return the function that runs a stage of a kind, with what other rooms lend it filled in."""
+    lent = {parameter: load(place) for parameter, place in kind.lends}
+    run: Callable[..., dict[str, Any]] = load(kind.run)
+    return lambda config, job: run(config, job, **lent)

@@ -1,0 +1,113 @@
+"""Run the tasks of a plan: each once, each under its lock, each written to the ledger."""
+
+import errno
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from enogu.core.records.errors import Failed
+from enogu.core.records.job import Job
+from enogu.core.records.progress import Progress
+from enogu.recipe.done import FILE, Done, outputs, write_done
+from enogu.recipe.forecast import images
+from enogu.recipe.kinds import runner
+from enogu.recipe.ledger import append, machine, peak_memory_bytes
+from enogu.recipe.lock import locked
+from enogu.recipe.plan import Plan, Task
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Watch(Protocol):
+    """Whoever shows a run to its maker."""
+
+    def kept(self, done: Done) -> None:
+        """Tell that a stage was finished by an earlier run."""
+
+    def begins(self, task: Task, place: int, total: int) -> Progress:
+        """Tell that a stage begins, the `place`-th of `total`; return what shows its progress."""
+
+    def waits(self, task: Task, owner: str) -> None:
+        """Tell that another process is running this stage."""
+
+    def ends(self, done: Done) -> None:
+        """Tell that a stage is finished."""
+
+
+def run(plan: Plan, stages: Sequence[str], *, watch: Watch, device: str, threads: int) -> None:
+    """Run the stages named, all if none is, and what they stand on; what is finished is not run again."""
+    wanted = [plan.graph.find(name) for name in stages] or plan.graph.order
+    for id in plan.graph.order:
+        if id in wanted and (done := plan.tasks[id].done()):
+            watch.kept(done)
+    todo = plan.graph.needed(wanted, lambda id: plan.tasks[id].done() is not None)
+    counts = images(plan)
+    for place, id in enumerate(todo, start=1):
+        task = plan.tasks[id]
+        with _explained(plan.work), _locked(plan, task, watch):
+            if done := task.done():  # another process finished it while this one waited
+                watch.kept(done)
+                continue
+            progress = watch.begins(task, place, len(todo))
+            job = Job(out=task.folder, inputs=plan.inputs(id), progress=progress, device=device, threads=threads)
+            watch.ends(_run_one(task, job, plan.work / "ledger.jsonl", counts[id]))
+
+
+def _run_one(task: Task, job: Job, ledger: Path, count: int | None) -> Done:
+    task.folder.mkdir(parents=True, exist_ok=True)
+    (task.folder / FILE).unlink(missing_ok=True)  # a record that no longer holds
+    started, clock = datetime.now(UTC).isoformat(timespec="milliseconds"), time.monotonic()
+    row: dict[str, Any] = {"id": task.stage.id, "hash": task.hash, "started": started, "images": count}
+    row["inputs"] = task.reads
+    try:
+        summary = runner(task.stage.traits)(task.stage.config, job)
+        seconds = round(time.monotonic() - clock, 3)
+        done = Done(
+            id=task.stage.id,
+            kind=task.stage.kind,
+            name=task.stage.name,
+            hash=task.hash,
+            summary=summary,
+            seconds=seconds,
+            started=started,
+            inputs={field: dict(names) for field, names in task.reads.items()},
+            settings=dict(task.settings),
+            outputs=outputs(task.folder),
+        )
+        write_done(task.folder, done)
+    except BaseException as error:
+        with suppress(OSError):  # the disk may be what failed
+            append(ledger, row | {"seconds": time.monotonic() - clock, "ended": type(error).__name__} | _place(job))
+        raise
+    append(ledger, row | {"seconds": seconds, "ended": "done", "outputs": done.outputs} | _place(job))
+    return done
+
+
+def _place(job: Job) -> dict[str, Any]:
+    here = {"device": job.device, "threads": job.threads, "peak_memory_bytes": peak_memory_bytes()}
+    return {"machine": machine() | here}
+
+
+@contextmanager
+def _locked(plan: Plan, task: Task, watch: Watch) -> Iterator[None]:
+    lock = plan.work / ".locks" / task.folder.name
+    with locked(lock, lambda owner: watch.waits(task, owner)):
+        yield
+
+
+@contextmanager
+def _explained(work: Path) -> Iterator[None]:
+    """Turn a full disk, whichever library meets it, into an error that says what to do."""
+    try:
+        yield
+    except Exception as error:
+        if (
+            getattr(error, "errno", None) in FULL
+            or "No space left on device" in str(error)
+            or "disk is full" in str(error)
+        ):
+            raise Failed(f"the disk under {work} is full; make room and run the same command: it goes on") from error
+        raise
