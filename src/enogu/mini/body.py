@@ -57,7 +57,7 @@ def _arm(pen: Pen, rgb: RGB, raise_: float, *, side: float) -> None:
     sleeve = curve(
         (0.34, 0.98), (0.6, 1.02), (hand_x + 0.1, hand_y - 0.12), (hand_x - 0.14, hand_y + 0.04), (0.4, 1.36)
     )
-    hand = ellipse(hand_x + 0.02, hand_y + 0.02, 0.13, 0.13)
+    hand = ellipse((hand_x + 0.02, hand_y + 0.02), (0.13, 0.13))
     if side < 0:
         sleeve, hand = mirror(sleeve), mirror(hand)
     pen.shape(hand, SKIN)
@@ -75,4 +75,4 @@ def _shirt(pen: Pen, rgb: RGB, *, boy: bool) -> None:
         for side in (-1.0, 1.0):
             wing = poly((0, 1.1), (side * 0.28, 0.98), (side * 0.28, 1.24))
             pen.shape(wing, TRIM, width=0.7)
-        pen.shape(ellipse(0, 1.1, 0.07, 0.08), TRIM, width=0.7)
+        pen.shape(ellipse((0, 1.1), (0.07, 0.08)), TRIM, width=0.7)

@@ -31,3 +31,25 @@ class BooruConfig:
             raise Refused(f"long_side = [{least}, {most}]: give the least and the most, {SMALLEST_SIDE * 2} or more")
         if not 0 <= self.stretch <= 0.7:
             raise Refused(f"stretch = {self.stretch}: pictures more stretched than 0.7 (2 : 1) have no room to draw in")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaggerConfig:
+    """A tagger for drawn pictures."""
+
+    pictures: int = 24000  # drawn for training
+    held_out: int = 3000  # drawn for thresholds, and again for the ceiling
+    epochs: int = 10
+    batch: int = 128
+    side: int = 80  # of the model's input, in pixels
+    rate: float = 3e-3  # peak learning rate of AdamW
+    decay: float = 0.02  # weight decay
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        for name in ("pictures", "held_out", "epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise Refused(f"{name} = {getattr(self, name)} in [tagger]: give at least 1")
+        if self.side < SMALLEST_SIDE or self.side % 16:
+            raise Refused(f"side = {self.side} in [tagger]: give a multiple of 16, {SMALLEST_SIDE} or more")

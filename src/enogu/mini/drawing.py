@@ -15,8 +15,6 @@ from enogu.mini.style import style_of
 from enogu.mini.traits import Figure, Traits, choice
 
 OVERSAMPLE = 2
-CUTS = {"portrait": 1.38, "upper_body": 1.88, "full_body": 2.62}  # lowest y in the picture, in head radii
-HALF_WIDTH = {"portrait": 1.12, "upper_body": 1.3, "full_body": 1.5}
 CONTOUR = 0.11  # of the sticker edge, in head radii
 
 
@@ -40,8 +38,9 @@ def _places(traits: Traits, ground: Pen, rng: Generator) -> list[Pen]:
     """One pen per figure: the cut of the framing is the picture's lower edge."""
     height, width = ground.canvas.shape[:2]
     floor = height - finish.FRAME * min(height, width)
-    tops = [headwear.TOPS.get(figure.headwear, headwear.TOP) for figure in traits.figures]
-    cut, half = CUTS[traits.framing], HALF_WIDTH[traits.framing]
+    tops = [choice("headwear", figure.headwear).top for figure in traits.figures]
+    framing = choice("framing", traits.framing)
+    cut, half = framing.end, framing.half_width
     column = width / len(traits.figures)
     scale = min((2 * floor - height) / (cut - min(tops) + 0.04), column / (2 * half)) * rng.uniform(0.93, 1.0)
     spare = floor - (cut - min(tops)) * scale

@@ -40,44 +40,44 @@ def look(rng: Generator) -> Look:
 def skin(pen: Pen) -> None:
     """Draw ears and the face, shaded under the fringe."""
     for side in (-1.0, 1.0):
-        pen.shape(ellipse(side * 0.9, 0.2, 0.13, 0.19), SKIN)
+        pen.shape(ellipse((side * 0.9, 0.2), (0.13, 0.19)), SKIN)
     face = curve(
         (-0.9, -0.3), (-0.88, 0.3), (-0.56, 0.74), (0, 0.94), (0.56, 0.74), (0.88, 0.3), (0.9, -0.3), (0, -0.95)
     )  # fmt: skip
-    pen.shape(face, SKIN, shadow=ellipse(0, -0.62, 1.0, 0.56))
+    pen.shape(face, SKIN, shadow=ellipse((0, -0.62), (1.0, 0.56)))
 
 
 def features(pen: Pen, figure: Figure, gaze: Look) -> None:
     """Draw blush, eyes, mouth and tears."""
     if not figure.boy:
         for side in (-1.0, 1.0):
-            pen.fill(ellipse(side * 0.58, 0.5, 0.17, 0.09), BLUSH)
+            pen.fill(ellipse((side * 0.58, 0.5), (0.17, 0.09)), BLUSH)
     wink = -1.0 if figure.expression == "one_eye_closed" else 0.0
     for side in (-1.0, 1.0):
         if side == wink:
             _closed_eye(pen, side)
         else:
-            _eye(pen, figure, side, gaze)
+            _eye(pen, figure, side, gaze=gaze)
     _mouth(pen, figure.expression)
     if figure.expression == "crying":
         _tears(pen)
 
 
-def _eye(pen: Pen, figure: Figure, side: float, gaze: Look) -> None:
+def _eye(pen: Pen, figure: Figure, side: float, *, gaze: Look) -> None:
     rgb = choice("eye_colour", figure.eye_colour).rgb
     rx, ry = (0.23, 0.29) if figure.boy else (0.26, 0.36)
     ry *= gaze.open
     x, y = side * EYE_X, EYE_Y
     at = np.array([x, y])
     ix, iy = x + gaze.x, y + gaze.y + 0.01
-    white, iris = ellipse(x, y, rx, ry), ellipse(ix, iy, rx * 0.86, ry * 0.92)
+    white, iris = ellipse((x, y), (rx, ry)), ellipse((ix, iy), (rx * 0.86, ry * 0.92))
     pen.fill(white, WHITE)
     pen.inside(white, iris, rgb)
-    pen.inside(iris, ellipse(ix, iy - ry * 0.72, rx, ry * 0.62), scaled(rgb, 0.55))
-    pen.fill(ellipse(ix, iy + 0.0, rx * 0.34, ry * 0.4), scaled(rgb, 0.3))
-    pen.fill(ellipse(ix, iy + ry * 0.58, rx * 0.42, ry * 0.18), mix(rgb, WHITE, 0.55))
-    pen.fill(ellipse(ix - 0.09, iy - ry * 0.42, rx * 0.34, ry * 0.26), WHITE)
-    pen.fill(ellipse(ix + 0.09, iy + ry * 0.3, rx * 0.17, ry * 0.13), WHITE)
+    pen.inside(iris, ellipse((ix, iy - ry * 0.72), (rx, ry * 0.62)), scaled(rgb, 0.55))
+    pen.fill(ellipse((ix, iy + 0.0), (rx * 0.34, ry * 0.4)), scaled(rgb, 0.3))
+    pen.fill(ellipse((ix, iy + ry * 0.58), (rx * 0.42, ry * 0.18)), mix(rgb, WHITE, 0.55))
+    pen.fill(ellipse((ix - 0.09, iy - ry * 0.42), (rx * 0.34, ry * 0.26)), WHITE)
+    pen.fill(ellipse((ix + 0.09, iy + ry * 0.3), (rx * 0.17, ry * 0.13)), WHITE)
     lash = curve((-rx * 1.08, ry * 0.1), (-rx * 0.86, -ry * 0.72), (0, -ry * 1.06), (rx * 0.86, -ry * 0.72),
                  (rx * 1.12, ry * 0.05), closed=False)  # fmt: skip
     if side < 0:
@@ -119,7 +119,7 @@ def _mouth(pen: Pen, expression: str) -> None:
     if expression == "open_mouth":
         mouth = curve((-0.25, 0.54), (0, 0.57), (0.25, 0.54), (0.16, 0.78), (0, 0.85), (-0.16, 0.78))
         pen.fill(mouth, MOUTH)
-        pen.inside(mouth, ellipse(0, 0.84, 0.16, 0.12), (255, 140, 140))
+        pen.inside(mouth, ellipse((0, 0.84), (0.16, 0.12)), (255, 140, 140))
         pen.stroke(mouth, dark, width=4, closed=True)
     elif expression == "angry":
         pen.stroke(curve((-0.2, 0.76), (-0.08, 0.65), (0.08, 0.65), (0.2, 0.76), closed=False), dark, width=7)
@@ -138,4 +138,4 @@ def _tears(pen: Pen) -> None:
         stream = curve((x - 0.13, 0.44), (x + 0.13, 0.44), (x + 0.17, 0.72), (x, 0.86), (x - 0.17, 0.72))
         pen.fill(stream, TEAR)
         pen.stroke(stream, pen.style.tone((40, 120, 220)), width=4, closed=True)
-        pen.fill(ellipse(x - 0.04, 0.62, 0.04, 0.1), WHITE)
+        pen.fill(ellipse((x - 0.04, 0.62), (0.04, 0.1)), WHITE)

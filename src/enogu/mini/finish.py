@@ -30,7 +30,7 @@ def sparkle(pen: Pen, quality: float, rng: Generator) -> None:
     """Scatter sparkles behind the figures of a good picture; the pen's unit is the canvas height."""
     height, width = pen.canvas.shape[:2]
     for _ in range(round(14 * max(0.0, _shine(quality) - 0.3))):
-        _star(pen, rng.uniform(0.06, 0.94) * width / height, rng.uniform(0.06, 0.94), rng.uniform(0.03, 0.07))
+        _star(pen, rng.uniform(0.06, 0.94) * width / height, rng.uniform(0.06, 0.94), r=rng.uniform(0.03, 0.07))
 
 
 def glow(canvas: Canvas, quality: float) -> None:
@@ -45,7 +45,7 @@ def glow(canvas: Canvas, quality: float) -> None:
     cv2.addWeighted(canvas, 1.0, spread, 0.5 * shine, 0.0, dst=canvas)
 
 
-def _star(pen: Pen, x: float, y: float, r: float) -> None:
+def _star(pen: Pen, x: float, y: float, *, r: float) -> None:
     tips = [(r if i % 2 == 0 else r * 0.22, i * math.pi / 4) for i in range(8)]
     star = poly(*((x + reach * math.sin(turn), y - reach * math.cos(turn)) for reach, turn in tips))
     pen.stroke(star, SPARKLE_EDGE, width=1.2, closed=True)

@@ -9,8 +9,6 @@ from enogu.mini.pen import Pen, Points, curve, ellipse, mirror
 from enogu.mini.style import mix, scaled
 from enogu.mini.traits import RGB, Figure, choice
 
-ENDS = {"short_hair": 0.5, "medium_hair": 1.12, "long_hair": 2.15}  # y of the tips
-TAIL_ENDS = {"short_hair": 0.45, "medium_hair": 1.1, "long_hair": 2.0}
 GATHERED = ("twintails", "ponytail")
 RIBBON: RGB = (240, 240, 250)
 
@@ -18,13 +16,14 @@ RIBBON: RGB = (240, 240, 250)
 def behind(pen: Pen, figure: Figure, rng: Generator) -> None:
     """Draw what hangs behind head and body."""
     rgb = choice("hair_colour", figure.hair_colour).rgb
+    length = choice("hair_length", figure.hair_length)
     if figure.hair_style == "ponytail":
-        _tail(pen, rgb, TAIL_ENDS[figure.hair_length], side=_side(rng))
-    end = ENDS["short_hair"] if figure.hair_style in GATHERED else ENDS[figure.hair_length]
-    _mass(pen, rgb, end, rng)
+        _tail(pen, rgb, length.tail_end, side=_side(rng))
+    gathered = choice("hair_length", "short_hair") if figure.hair_style in GATHERED else length
+    _mass(pen, rgb, gathered.end, rng=rng)
     if figure.hair_style == "twintails":
         for side in (-1.0, 1.0):
-            _twintail(pen, rgb, TAIL_ENDS[figure.hair_length] + rng.uniform(-0.05, 0.05), side)
+            _twintail(pen, rgb, length.tail_end + rng.uniform(-0.05, 0.05), side=side)
     if figure.hair_style == "double_bun":
         for side in (-1.0, 1.0):
             _bun(pen, rgb, side)
@@ -42,7 +41,7 @@ def front(pen: Pen, figure: Figure, rng: Generator) -> None:
         pen.outline(curve((x * 0.6, -0.98), (x * 0.9, -0.6), (x, -0.3), closed=False), rgb, width=0.6, closed=False)
 
 
-def _mass(pen: Pen, rgb: RGB, end: float, rng: Generator) -> None:
+def _mass(pen: Pen, rgb: RGB, end: float, *, rng: Generator) -> None:
     flare = 0.98 + 0.12 * min(end, 1.4)
     tips = [(x * flare, end + 0.1 * (i % 2) + rng.uniform(-0.05, 0.05)) for i, x in enumerate(np.linspace(1, -1, 7))]
     middle = end * 0.5
@@ -50,37 +49,37 @@ def _mass(pen: Pen, rgb: RGB, end: float, rng: Generator) -> None:
         (0, -1.12), (0.72, -0.9), (1.04, -0.2), (1.02 + 0.06 * middle, middle), *tips,
         (-1.02 - 0.06 * middle, middle), (-1.04, -0.2), (-0.72, -0.9),
     )  # fmt: skip
-    pen.shape(outline, scaled(rgb, 0.86), shadow=ellipse(0, middle + 0.25, 0.84, 0.6 + middle))
+    pen.shape(outline, scaled(rgb, 0.86), shadow=ellipse((0, middle + 0.25), (0.84, 0.6 + middle)))
 
 
-def _twintail(pen: Pen, rgb: RGB, end: float, side: float) -> None:
+def _twintail(pen: Pen, rgb: RGB, end: float, *, side: float) -> None:
     tail = curve(
         (0.86, -0.62), (1.35, -0.6), (1.62, 0.0), (1.6, end * 0.55), (1.38, end), (1.3, end * 0.75),
         (1.16, end * 0.9), (1.16, end * 0.45), (1.05, -0.1), (0.86, -0.35),
     )  # fmt: skip
     shade = curve((1.0, -0.3), (1.28, 0.0), (1.36, end * 0.6), (1.3, end + 0.2), (0.9, end))
-    _sided(pen, tail, shade, rgb, side)
-    pen.shape(ellipse(side * 0.93, -0.5, 0.13, 0.2, side * 0.5), RIBBON)
+    _sided(pen, tail, shade, rgb=rgb, side=side)
+    pen.shape(ellipse((side * 0.93, -0.5), (0.13, 0.2), side * 0.5), RIBBON)
 
 
-def _tail(pen: Pen, rgb: RGB, end: float, side: float) -> None:
+def _tail(pen: Pen, rgb: RGB, end: float, *, side: float) -> None:
     tail = curve(
         (0.2, -1.0), (0.62, -1.5), (1.2, -1.36), (1.6, -0.7), (1.66, end * 0.4), (1.42, end), (1.34, end * 0.7),
         (1.2, end * 0.8), (1.24, end * 0.2), (1.02, -0.5), (0.6, -0.8),
     )  # fmt: skip
     shade = curve((0.6, -1.0), (1.1, -0.9), (1.4, -0.2), (1.4, end), (1.0, end), (0.7, -0.5))
-    _sided(pen, tail, shade, rgb, side)
-    pen.shape(ellipse(side * 0.62, -1.12, 0.2, 0.13, side * 0.8), RIBBON)
+    _sided(pen, tail, shade, rgb=rgb, side=side)
+    pen.shape(ellipse((side * 0.62, -1.12), (0.2, 0.13), side * 0.8), RIBBON)
 
 
 def _bun(pen: Pen, rgb: RGB, side: float) -> None:
     x, y = side * 0.88, -0.92
-    pen.shape(ellipse(x, y, 0.4, 0.4), rgb, shadow=ellipse(x - side * 0.16, y + 0.24, 0.42, 0.3))
+    pen.shape(ellipse((x, y), (0.4, 0.4)), rgb, shadow=ellipse((x - side * 0.16, y + 0.24), (0.42, 0.3)))
     swirl = curve((x - 0.18, y), (x, y - 0.2), (x + 0.18, y), (x, y + 0.14), closed=False)
     pen.outline(swirl, rgb, width=0.6, closed=False)
 
 
-def _sided(pen: Pen, shape: Points, shade: Points, rgb: RGB, side: float) -> None:
+def _sided(pen: Pen, shape: Points, shade: Points, *, rgb: RGB, side: float) -> None:
     if side < 0:
         shape, shade = mirror(shape), mirror(shade)
     pen.shape(shape, rgb, shadow=shade)

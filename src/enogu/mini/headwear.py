@@ -17,12 +17,6 @@ WITCH: RGB = (66, 44, 96)
 RED: RGB = (224, 40, 52)
 CAP: RGB = (214, 50, 46)
 
-TOP = -1.3  # the y above which a bare head has nothing
-TOPS: Mapping[str, float] = MappingProxyType(
-    {"cat_ears": -1.75, "rabbit_ears": -2.35, "witch_hat": -2.3, "straw_hat": -1.6, "crown": -1.8, "hair_bow": -1.65,
-     "halo": -1.8, "mushroom_hat": -1.85}
-)  # fmt: skip
-
 Part = Callable[[Pen, RGB], None]
 
 
@@ -80,18 +74,18 @@ def _crown(pen: Pen, hair: RGB) -> None:
     crown = poly((-0.6, -0.92), (-0.74, -1.62), (-0.36, -1.3), (0, -1.76), (0.36, -1.3), (0.74, -1.62), (0.6, -0.92))
     pen.shape(crown, GOLD, shadow=poly((-0.9, -0.8), (-0.3, -0.8), (-0.4, -1.8), (-0.9, -1.8)))
     for x, y, rgb in ((-0.34, -1.08, (220, 40, 60)), (0.0, -1.12, (60, 120, 240)), (0.34, -1.08, (220, 40, 60))):
-        pen.shape(ellipse(x, y, 0.11, 0.13), rgb, width=0.6)
+        pen.shape(ellipse((x, y), (0.11, 0.13)), rgb, width=0.6)
 
 
 def _hair_bow(pen: Pen, hair: RGB) -> None:
     loop = curve((0.05, -1.08), (0.5, -1.6), (0.98, -1.62), (1.0, -1.0), (0.9, -0.66), (0.4, -0.86))
     for flip in (_same, mirror):
-        pen.shape(flip(loop), RED, shadow=flip(ellipse(0.42, -0.96, 0.34, 0.22)))
-    pen.shape(ellipse(0, -1.08, 0.19, 0.22), scaled(RED, 0.9))
+        pen.shape(flip(loop), RED, shadow=flip(ellipse((0.42, -0.96), (0.34, 0.22))))
+    pen.shape(ellipse((0, -1.08), (0.19, 0.22)), scaled(RED, 0.9))
 
 
 def _halo(pen: Pen, hair: RGB) -> None:
-    ring = ellipse(0, -1.5, 0.78, 0.22)
+    ring = ellipse((0, -1.5), (0.78, 0.22))
     pen.stroke(ring, pen.style.ink(GOLD), width=26 + 2 * pen.style.line, closed=True)
     pen.stroke(ring, pen.style.tone(GOLD), width=26, closed=True)
     pen.stroke(ring, pen.style.tone((255, 248, 200)), width=8, closed=True)
@@ -100,7 +94,7 @@ def _halo(pen: Pen, hair: RGB) -> None:
 def _mushroom_hat(pen: Pen, hair: RGB) -> None:
     cap = curve((-1.42, -0.55), (-1.3, -1.15), (-0.7, -1.7), (0, -1.82), (0.7, -1.7), (1.3, -1.15), (1.42, -0.55),
                 (0.7, -0.42), (0, -0.4), (-0.7, -0.42))  # fmt: skip
-    pen.shape(cap, CAP, shadow=ellipse(-0.2, -0.42, 1.5, 0.26))
+    pen.shape(cap, CAP, shadow=ellipse((-0.2, -0.42), (1.5, 0.26)))
     for x, y, r in (
         (0.05, -1.34, 0.3),
         (-0.76, -1.0, 0.25),
@@ -108,7 +102,7 @@ def _mushroom_hat(pen: Pen, hair: RGB) -> None:
         (-0.2, -0.68, 0.15),
         (0.42, -0.72, 0.14),
     ):
-        pen.inside(cap, ellipse(x, y, r, r * 0.85), WHITE)
+        pen.inside(cap, ellipse((x, y), (r, r * 0.85)), WHITE)
 
 
 def _same(points: Points) -> Points:

@@ -15,6 +15,7 @@ from enogu.mini.traits import RGB
 
 Canvas = NDArray[np.uint8]
 Points = NDArray[np.float64]
+Spot = tuple[float, float]
 
 SHIFT = 4  # sub-pixel bits of cv2's fixed-point coordinates
 STEPS = 6  # curve samples between two control points
@@ -113,7 +114,7 @@ def ramp(canvas: Canvas, *stops: RGB) -> Canvas:
 
 
 @lru_cache(maxsize=1024)
-def curve(*points: tuple[float, float], closed: bool = True) -> Points:
+def curve(*points: Spot, closed: bool = True) -> Points:
     """A Catmull-Rom curve through the points (Catmull and Rom, 1974)."""
     knots = np.asarray(points, np.float64)
     last = len(knots)
@@ -124,15 +125,14 @@ def curve(*points: tuple[float, float], closed: bool = True) -> Points:
 
 
 @lru_cache(maxsize=1024)
-def ellipse(x: float, y: float, rx: float, ry: float, turn: float = 0.0) -> Points:
-    """A closed ellipse around (x, y)."""
-    circle = _circle() * (rx, ry)
-    cos, sin = np.cos(turn), np.sin(turn)
-    return _frozen(circle @ np.array([[cos, sin], [-sin, cos]]) + (x, y))
+def ellipse(middle: Spot, radii: Spot, turn: float = 0.0) -> Points:
+    """A closed ellipse, turned by `turn` radians."""
+    cos, sin = math.cos(turn), math.sin(turn)
+    return _frozen((_circle() * radii) @ np.array(((cos, sin), (-sin, cos))) + middle)
 
 
 @lru_cache(maxsize=1024)
-def poly(*points: tuple[float, float]) -> Points:
+def poly(*points: Spot) -> Points:
     """Straight-edged points."""
     return _frozen(np.asarray(points, np.float64))
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from numpy.random import Generator
 
 from enogu.core.records.seed import generator
-from enogu.mini.traits import YEARS, Choice, Figure, Traits, characters, tables
+from enogu.mini.traits import YEARS, Figure, Traits, characters, tables
 
 KNOWN = 0.08  # of the figures are recurring characters
-BOY_LENGTHS: Mapping[str, float] = {"short_hair": 6.0, "medium_hair": 1.5, "long_hair": 1.0}
-BOY_STYLES: Mapping[str, float] = {"straight_hair": 6.0, "ponytail": 1.5}
 
 
 def sample_traits(seed: int, index: int, *, novel: float = 0.0) -> Traits:
@@ -45,8 +42,8 @@ def _stranger(rng: Generator, *, boy: bool, novel: float) -> Figure:
     return Figure(
         boy=boy,
         hair_colour=_pick(rng, "hair_colour"),
-        hair_length=_pick(rng, "hair_length", weights=BOY_LENGTHS if boy else None),
-        hair_style=_pick(rng, "hair_style", weights=BOY_STYLES if boy else None),
+        hair_length=_pick(rng, "hair_length", boy=boy),
+        hair_style=_pick(rng, "hair_style", boy=boy),
         eye_colour=_pick(rng, "eye_colour"),
         expression=_pick(rng, "expression"),
         headwear=_pick(rng, "headwear", novel=novel),
@@ -54,7 +51,7 @@ def _stranger(rng: Generator, *, boy: bool, novel: float) -> Figure:
     )
 
 
-def _pick(rng: Generator, attribute: str, *, novel: float = 0.0, weights: Mapping[str, float] | None = None) -> str:
+def _pick(rng: Generator, attribute: str, *, novel: float = 0.0, boy: bool = False) -> str:
     """Pick by weight; the novel choices of an attribute have the share `novel` each."""
     rows = list(tables()[attribute].values())
     fresh = [row for row in rows if row.novel]
@@ -62,9 +59,5 @@ def _pick(rng: Generator, attribute: str, *, novel: float = 0.0, weights: Mappin
     if fresh and roll < novel * len(fresh):
         return fresh[int(roll / novel)].tag
     known = [row for row in rows if not row.novel]
-    shares = [_weight(row, weights) for row in known]
+    shares = [row.weight if row.boy is None or not boy else row.boy for row in known]
     return known[int(rng.choice(len(known), p=[share / sum(shares) for share in shares]))].tag
-
-
-def _weight(row: Choice, weights: Mapping[str, float] | None) -> float:
-    return row.weight if weights is None else weights.get(row.tag, 0.0)

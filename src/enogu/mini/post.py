@@ -13,14 +13,11 @@ from numpy.random import Generator
 from enogu.core.records.seed import derive, generator
 from enogu.mini.config import SMALLEST_SIDE, BooruConfig
 from enogu.mini.population import sample_traits
-from enogu.mini.traits import Traits, general_tags
+from enogu.mini.traits import Traits, choice, general_tags
 
 COPYRIGHT = "original"
 KINDS: Mapping[str, float] = MappingProxyType({"jpg": 0.5, "png": 0.25, "webp": 0.25})
 ARTIFACTS = 0.2  # quality below which the wear is worth a tag
-FANS: Mapping[str, float] = MappingProxyType(  # bolder ratings are seen by more eager people, as on real boorus
-    {"general": 1.0, "sensitive": 1.3, "questionable": 1.5, "explicit": 1.6}
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +66,7 @@ def _draft(config: BooruConfig, index: int) -> Post:
     rng = generator(config.seed, "post", index)
     width, height = _sides(config, rng, wide=traits.count == "2girls")
     aesthetic = 2.0 + 6.5 * traits.quality - 0.5 * (traits.background == "white_background") + rng.normal(0, 0.4)
-    crowd = 50 * traits.quality**1.5 * FANS[traits.rating] * math.exp(rng.normal(0, 0.4))
+    crowd = 50 * traits.quality**1.5 * choice("rating", traits.rating).fans * math.exp(rng.normal(0, 0.3))
     return Post(
         id=index,
         traits=traits,

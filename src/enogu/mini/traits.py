@@ -17,12 +17,18 @@ YEARS = (2010, 2023)
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """One value that an attribute can take."""
+    """One value that an attribute can take; `traits.toml` says what the fields mean."""
 
     tag: str
     weight: float
+    boy: float | None = None
     rgb: RGB = (0, 0, 0)
     novel: bool = False
+    end: float = 0.0
+    tail_end: float = 0.0
+    top: float = 0.0
+    half_width: float = 0.0
+    fans: float = 1.0
     line: float = 1.0
     ink: RGB = (0, 0, 0)
     tint: float = 0.0
