@@ -1,6 +1,7 @@
 """Adherence: which of the tags that a prompt asks for does a tagger find in the picture?"""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -77,21 +78,12 @@ def recall_scores(found: pl.DataFrame, groups: Mapping[str, frozenset[str]]) -> 
 def cells(scores: pl.DataFrame, metric: str, models: Sequence[str]) -> dict[str, Cells]:
     """Return (prompts, seeds) values of a metric for every model; every model must have drawn every cell."""
     rows = scores.filter(pl.col("metric") == metric)
-    seeds = [str(seed) for seed in rows["seed"].unique().sort()]
-    tables = {}
-    for model in models:
-        table = (
-            rows.filter(pl.col("model") == model)
-            .pivot("seed", index="prompt_index", values="value", aggregate_function="mean")
-            .sort("prompt_index")
-        )
-        tables[model] = (
-            table.select(pl.col(seeds)).to_numpy().astype(np.float64)
-        )
-    shapes = {table.shape for table in tables.values()}
-    if len(shapes) != 1 or any(np.isnan(table).any() for table in tables.values()):
-        raise Failed(f"the grid is not complete: {metric} is missing for some model, prompt and seed; run it again")
-    return tables
+    values = {tuple(key): value for *key, value in rows.select("model", "prompt_index", "seed", "value").iter_rows()}
+    prompts, seeds = (rows[name].unique().sort().to_list() for name in ("prompt_index", "seed"))
+    if missing := [key for key in product(models, prompts, seeds) if key not in values]:
+        model, prompt, seed = missing[0]
+        raise Failed(f"the grid lacks {len(missing)} samples, as model {model!r}, prompt {prompt}, seed {seed}")
+    return {model: np.array([[values[model, p, s] for s in seeds] for p in prompts]) for model in models}
 
 
 def _recall(found: pl.DataFrame, metric: str) -> pl.DataFrame:

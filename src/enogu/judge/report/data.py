@@ -1,0 +1,107 @@
+"""The data: how many posts were left after each step, buckets to scale, token lengths, a sheet of pictures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from enogu.core.records.files import read_json
+from enogu.core.records.picture import PictureError
+from enogu.core.records.posts import read_manifest
+from enogu.core.records.seed import generator
+from enogu.judge.losses import plain_captions
+from enogu.judge.report.charts import Chart
+from enogu.judge.report.embedding import data_uri
+from enogu.judge.report.folders import Finished
+
+TALLEST = 92.0  # of a bucket in the page, in pixels
+SHEET_ROWS = 3
+
+
+@dataclass(frozen=True)
+class Posts:
+    """One posts stage: the funnel as (step, left, share of the first) and what was skipped."""
+
+    stage: Finished
+    count: int
+    funnel: tuple[tuple[str, int, float], ...]
+    skipped: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """One bucket, drawn to scale; `weight` is its share against the fullest."""
+
+    width: int
+    height: int
+    images: int
+    drawn_width: float
+    drawn_height: float
+    weight: float
+
+
+@dataclass(frozen=True)
+class Latents:
+    """One latents stage and its buckets, widest first."""
+
+    stage: Finished
+    images: int
+    buckets: tuple[Bucket, ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of the data sheet with its caption."""
+
+    uri: str
+    caption: str
+    post: int
+
+
+def posts(stage: Finished) -> Posts:
+    """Read a posts stage."""
+    written = read_json(stage.folder / "posts.json")
+    steps = [(row["step"], row["left"]) for row in written["funnel"]]
+    most = max([left for _, left in steps] or [1]) or 1
+    funnel = tuple((step, left, left / most) for step, left in steps)
+    return Posts(stage, written["posts"], funnel, written.get("skipped", {}))
+
+
+def latents(stage: Finished) -> Latents:
+    """Read a latents stage's index."""
+    index = pl.read_parquet(stage.folder / "index.parquet").filter(~pl.col("flipped"))
+    table = index.group_by("width", "height").len().with_columns(ratio=pl.col("width") / pl.col("height"))
+    rows = table.sort("ratio", descending=True).select("width", "height", "len").rows()
+    longest = max((max(width, height) for width, height, _ in rows), default=1)
+    most = max((count for *_, count in rows), default=1)
+    unit = TALLEST / longest
+    return Latents(stage, len(index), tuple(Bucket(w, h, n, w * unit, h * unit, n / most) for w, h, n in rows))
+
+
+def tokens(stage: Finished) -> Chart | None:
+    """Read a captions stage's token report."""
+    return None
+
+
+def sheet(posts_stage: Finished, captions: Finished | None, *, columns: int, side: int) -> list[Picture]:
+    """Return pictures drawn at random, but the same every time, with their captions."""
+    manifest = read_manifest(posts_stage.folder)
+    texts = _captions(captions)
+    order = generator(0, "report.sheet").permutation(len(manifest.frame))
+    pictures: list[Picture] = []
+    for row in order:
+        if len(pictures) == columns * SHEET_ROWS:
+            break
+        post = int(manifest.frame["id"][int(row)])
+        try:
+            pictures.append(Picture(data_uri(manifest.image(int(row)), side=side), texts.get(post, ""), post))
+        except PictureError:
+            continue
+    return pictures
+
+
+def _captions(stage: Finished | None) -> dict[int, str]:
+    if stage is None:
+        return {}
+    sets = pl.read_parquet(stage.folder / "captions.parquet", columns=["set"])["set"].unique(maintain_order=True)
+    return plain_captions(stage.folder, "tags" if "tags" in sets else sets[0])

@@ -1,0 +1,59 @@
+"""The page: sections filled into the templates."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from enogu.judge.config import ReportConfig
+from enogu.judge.report.data import latents, posts, sheet, tokens
+from enogu.judge.report.environment import environment
+from enogu.judge.report.findings import Findings, findings
+from enogu.judge.report.folders import Finished, of_kind
+from enogu.judge.report.grid import Grid, grid
+from enogu.judge.report.lineage import sources, tree
+from enogu.judge.report.scales import duration
+from enogu.judge.report.training import training
+
+
+def page(config: ReportConfig, stages: Sequence[Finished]) -> str:
+    """Return the whole page as HTML."""
+    reads = sources(stages)
+    found = [findings(stage) for stage in of_kind(stages, "judge")]
+    shown = {
+        "config": config,
+        "stages": stages,
+        "seconds": sum(stage.seconds for stage in stages),
+        "longest": max([stage.seconds for stage in stages] or [0]) or 1,
+        "findings": found,
+        "grids": [_grid(config, stage, found, reads) for stage in of_kind(stages, "grid")],
+        "trainings": [training(stage) for stage in of_kind(stages, "train")],
+        "posts": [posts(stage) for stage in of_kind(stages, "posts")],
+        "sheet": _sheet(config, stages, reads),
+        "latents": [latents(stage) for stage in of_kind(stages, "latents")],
+        "tokens": [chart for stage in of_kind(stages, "captions") if (chart := tokens(stage))],
+        "merges": of_kind(stages, "merge"),
+        "tree": tree(stages, reads),
+        "environment": environment(),
+    }
+    loader = PackageLoader("enogu.judge.report")
+    templates = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    templates.filters |= {"duration": duration, "thousands": lambda count: f"{count:,}".replace(",", " ")}
+    return templates.get_template("page.html").render(shown)
+
+
+def _grid(config: ReportConfig, stage: Finished, found: Sequence[Findings], reads: dict[str, list[str]]) -> Grid:
+    judges = [one for one in found if stage.id in reads[one.stage.id]]
+    if not judges:
+        return grid(stage, None, special=("", frozenset()), side=config.picture_side)
+    return grid(stage, judges[0].stage.folder, special=judges[0].special, side=config.picture_side)
+
+
+def _sheet(config: ReportConfig, stages: Sequence[Finished], reads: dict[str, list[str]]) -> list[Any]:
+    """Show what the first training read, or else the first posts."""
+    captions = next(iter(of_kind(stages, "captions")), None)
+    wanted = [stage for stage in of_kind(stages, "posts") if captions and stage.id in reads[captions.id]]
+    chosen = next(iter([*wanted, *of_kind(stages, "posts")]), None)
+    return sheet(chosen, captions, columns=config.columns, side=config.picture_side) if chosen else []
