@@ -1,4 +1,4 @@
-"""The tagger stage: draws, trains, exports, calibrates; writes a folder that reads as a WD tagger does."""
+"""Making a tagger: draws, trains, exports, calibrates; writes a folder that reads as a WD tagger does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from enogu.mini.tagger_labels import write_labels
 from enogu.mini.tagger_training import draw_training_set, train_tagger
 
 
-def run_tagger(config: TaggerConfig, job: Job) -> dict[str, Any]:
+def make_tagger(config: TaggerConfig, job: Job) -> dict[str, Any]:
     """Write model.onnx, selected_tags.csv, thresholds.json and ceiling.json."""
     pictures, tags = draw_training_set(config, threads=job.threads, progress=job.progress)
     net = train_tagger(config, pictures, tags, progress=job.progress)
