@@ -42,7 +42,7 @@ def glow(canvas: Canvas, quality: float) -> None:
     small = cast(Canvas, cv2.resize(canvas, (width // 4, height // 4), interpolation=cv2.INTER_AREA))
     light = cv2.subtract(cv2.GaussianBlur(small, (0, 0), 2.0), solid(small, GLOW_FLOOR))
     spread = cv2.resize(light, (width, height), interpolation=cv2.INTER_LINEAR)
-    cv2.addWeighted(canvas, 1.0, spread, 0.5 * shine, 0.0, dst=canvas)
+    cv2.addWeighted(canvas, 1.0, spread, 0.36 * shine, 0.0, dst=canvas)
 
 
 def _star(pen: Pen, x: float, y: float, *, r: float) -> None:
