@@ -37,7 +37,11 @@ def run(config: PostsConfig, job: Job) -> dict[str, Any]:
     with atomic_path(job.out / "manifest.parquet") as part:
         fit.select(*MANIFEST_SCHEMA).write_parquet(part)
     reasons = Counter([*unfit["reason"], *(skip.reason for skip in tally.skipped)])
-    summary = {"posts": len(fit), "funnel": funnel, "skipped": dict(reasons)}
+    summary = {
+        "posts": len(fit),
+        "funnel": [{"step": step, "left": left} for step, left in funnel.items()],
+        "skipped": dict(reasons),
+    }
     stored = os.path.relpath(root.resolve(), job.out.resolve()) if config.booru else str(root.resolve())
     write_json(job.out / "posts.json", {"root": stored, "source": str(given), "query": asdict(config), **summary})
     return summary

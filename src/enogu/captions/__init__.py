@@ -1,0 +1,1 @@
+"""Captions: `caption(post, rules, rng) -> text`, a fold over small processors; words come from tables."""

@@ -1,0 +1,102 @@
+"""`enogu posts count | show`: look at a source, or at a finished posts stage, before anything is made of it."""
+
+import argparse
+import json
+import tomllib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
+
+from enogu.cli.table import table
+from enogu.core.records.errors import Refused
+from enogu.core.records.files import read_json
+from enogu.core.records.posts import CATEGORIES
+from enogu.posts.config import PostsConfig, Where
+from enogu.posts.importing import import_posts
+from enogu.posts.select import select
+from enogu.posts.sources import find
+from enogu.posts.stage import show
+from enogu.recipe.parse import build
+
+MOST_COMMON = 15  # tags shown of each category
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the arguments of this verb."""
+    verb = argparse.ArgumentParser(prog="enogu posts", description="Look at posts; nothing is written.")
+    ways = verb.add_subparsers(dest="way", required=True)
+    count = ways.add_parser("count", help="how many posts a query leaves, and what they are")
+    count.add_argument("source", type=Path, help="a dump, a folder of images, or the folder of a finished posts stage")
+    count.add_argument(
+        "--where", default="", help="""the query as in a recipe, as 'tags_all = ["1girl"], year = [2015, 2020]'"""
+    )
+    one = ways.add_parser("show", help="what is known of some posts")
+    one.add_argument("source", type=Path, help="as for count")
+    one.add_argument("ids", type=int, nargs="+", metavar="ID")
+    for way in (count, one):
+        way.add_argument("--format", default="auto", help="the format of the source, where its name does not tell")
+        way.add_argument("--json", action="store_true", help="for another program")
+    return verb
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    if args.way == "show":
+        return _show(args)
+    posts, funnel = _chosen(args)
+    if args.json:
+        print(json.dumps({"funnel": funnel, **{name: dict(rows) for name, rows in _counts(posts).items()}}))
+        return 0
+    print(show(funnel))
+    for name, rows in _counts(posts).items():
+        print("\n" + table([[name, "posts"], *([str(value), f"{count:,}"] for value, count in rows)]))
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    found = _posts(args).filter(pl.col("id").is_in(args.ids)).sort("id")
+    if missing := sorted(set(args.ids) - set(found["id"])):
+        raise Refused(f"no post {', '.join(map(str, missing))} in {args.source}")
+    for post in found.to_dicts():
+        print(json.dumps(post, ensure_ascii=False, default=str, indent=None if args.json else 2))
+    return 0
+
+
+def _chosen(args: argparse.Namespace) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Return the posts that the query leaves, and the funnel: a finished stage shows its own."""
+    if (args.source / "posts.json").exists() and not args.where:
+        rows = read_json(args.source / "posts.json")["funnel"]
+        return pl.read_parquet(args.source / "manifest.parquet"), {row["step"]: row["left"] for row in rows}
+    posts = _posts(args)
+    chosen, funnel = select(posts.lazy(), build(Where, _where(args.where), "--where"), seed=0)
+    return chosen, {"read": len(posts), **funnel}
+
+
+def _posts(args: argparse.Namespace) -> pl.DataFrame:
+    if (args.source / "posts.json").exists():
+        return pl.read_parquet(args.source / "posts.parquet")
+    path, source = find(args.source, args.format)
+    with TemporaryDirectory() as folder:
+        target = Path(folder) / "posts.parquet"
+        import_posts(path, source, PostsConfig(source=str(args.source)), target, progress=lambda *_: None)
+        return pl.read_parquet(target)
+
+
+def _where(text: str) -> dict[str, object]:
+    try:
+        where: dict[str, object] = tomllib.loads(f"where = {{ {text} }}")["where"]
+        return where
+    except tomllib.TOMLDecodeError as error:
+        raise Refused(f"--where {text!r} is not TOML: {error}") from error
+
+
+def _counts(posts: pl.DataFrame) -> dict[str, list[tuple[object, int]]]:
+    counts = {
+        "rating": posts["rating"].value_counts(sort=True).rows(),
+        "year": posts["created_at"].dt.year().alias("year").value_counts().sort("year").rows(),
+    }
+    for kind in CATEGORIES:
+        tags = posts.get_column(f"tags_{kind}").explode(empty_as_null=False).value_counts(sort=True)
+        counts[f"{kind} tags"] = tags.head(MOST_COMMON).rows()
+    return {name: [(value, number) for value, number in rows] for name, rows in counts.items() if rows}
