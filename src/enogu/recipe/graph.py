@@ -65,8 +65,8 @@ def _edges(recipe: Recipe, stage: Stage) -> tuple[Edge, ...]:
         return tuple(Edge("stages", other.id, Source(stage=other.id)) for other in others)
     problems, found = Problems(), []
     for reference in references(stage.config):
-        with problems.noted():
-            source, model = resolve(recipe, stage, reference), MODEL in reference.kinds
+        with problems.noted(), prefixed(f"{stage.id}.{reference.field}: "):
+            source, model = resolve(recipe, reference), MODEL in reference.kinds
             found.append(Edge(reference.field, reference.name, source, labels=reference.labels, model=model))
     problems.settle()
     return tuple(found)

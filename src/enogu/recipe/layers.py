@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from enogu.core.records.errors import Refused
+from enogu.recipe.problems import prefixed
 
 Table = dict[str, Any]
 
@@ -31,7 +32,8 @@ def override(table: Mapping[str, Any], setting: str) -> Table:
     keys = path.strip().split(".")
     if not equals or not all(keys):
         raise Refused(f"--set {setting}: write it as TABLE.KEY=VALUE, for example recipe.seed=7")
-    changed: Table = _put(table, keys, _value(text.strip()), setting)
+    with prefixed(f"--set {setting}: "):
+        changed: Table = _put(table, keys, _value(text.strip()))
     return changed
 
 
@@ -42,15 +44,15 @@ def _value(text: str) -> Any:
         return text
 
 
-def _put(below: Any, keys: Sequence[str], value: Any, setting: str) -> Any:
+def _put(below: Any, keys: Sequence[str], value: Any) -> Any:
     if not keys:
         return value
     key, rest = keys[0], keys[1:]
     if isinstance(below, list):
         if not key.isdecimal() or int(key) >= len(below):
-            raise Refused(f"--set {setting}: {key!r} is not one of the {len(below)} places (0, 1, ...) of that list")
+            raise Refused(f"{key!r} is not one of the {len(below)} places (0, 1, ...) of that list")
         place = int(key)
-        return [*below[:place], _put(below[place], rest, value, setting), *below[place + 1 :]]
+        return [*below[:place], _put(below[place], rest, value), *below[place + 1 :]]
     if not isinstance(below, Mapping):
-        raise Refused(f"--set {setting}: {key!r} lies below a value that is no table")
-    return {**below, key: _put(below.get(key, {}), rest, value, setting)}
+        raise Refused(f"{key!r} lies below a value that is no table")
+    return {**below, key: _put(below.get(key, {}), rest, value)}

@@ -42,11 +42,11 @@ def convert(value: Any, hint: Any, where: str) -> Any:
     if origin is Literal:
         return _literal(value, arguments, where)
     if origin is tuple:
-        return _tuple(_expect(value, list, hint, where), arguments, where)
+        return _tuple(_expect(value, list, where, hint=hint), arguments, where)
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return _mapping(_expect(value, dict, hint, where), arguments[1], where)
+        return _mapping(_expect(value, dict, where, hint=hint), arguments[1], where)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return build(hint, _expect(value, dict, hint, where), where)
+        return build(hint, _expect(value, dict, where, hint=hint), where)
     return _scalar(value, hint, where)
 
 
@@ -66,7 +66,7 @@ def spoken(hint: Any) -> str:
     return SPOKEN.get(hint, getattr(hint, "__name__", str(hint)))
 
 
-def _expect(value: Any, kind: type[T], hint: Any, where: str) -> T:
+def _expect(value: Any, kind: type[T], where: str, *, hint: Any) -> T:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise _unfit(value, hint, where)
     return value
@@ -83,8 +83,8 @@ def _scalar(value: Any, hint: Any, where: str) -> Any:
     if hint is float and type(value) is int:
         return float(value)
     if hint is Path:
-        return Path(_expect(value, str, hint, where))
-    return _expect(value, hint, hint, where)
+        return Path(_expect(value, str, where, hint=hint))
+    return _expect(value, hint, where, hint=hint)
 
 
 def _union(value: Any, hint: Any, where: str) -> Any:

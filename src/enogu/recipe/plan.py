@@ -67,7 +67,7 @@ def plan(recipe: Recipe, work: Path | None = None) -> Plan:
         prints.remember()
     tasks: dict[str, Task] = {}
     for id in ordered.order:
-        tasks[id] = task = _task(ordered, id, hashes, work)
+        tasks[id] = task = _task(ordered, id, hashes=hashes, work=work)
         hashes[id] = task.hash
     return Plan(graph=ordered, work=work, tasks=tasks)
 
@@ -91,7 +91,7 @@ def _outside(ordered: Graph, prints: Fingerprints) -> dict[str, str]:
     return found
 
 
-def _task(ordered: Graph, id: str, hashes: Mapping[str, str], work: Path) -> Task:
+def _task(ordered: Graph, id: str, *, hashes: Mapping[str, str], work: Path) -> Task:
     stage, edges = ordered.recipe.stages[id], ordered.edges[id]
     chosen = settings(stage.config)
     contents = {name: hashes[getattr(stage.config, name)] for name in stage.traits.paths if getattr(stage.config, name)}

@@ -20,7 +20,7 @@ def read(path: Path, *, mini: bool = False, settings: Sequence[str] = (), kinds:
     """Return the recipe in a file, in miniature if asked, with KEY=VALUE settings laid over it."""
     text, table = _load(path)
     with prefixed(f"{path.name}: "):
-        return _recipe(path, text, _layered(table, settings, mini=mini), kinds)
+        return _recipe(_layered(table, settings, mini=mini), kinds, path=path, text=text)
 
 
 def _layered(table: Table, settings: Sequence[str], *, mini: bool) -> Table:
@@ -47,7 +47,7 @@ def _load(path: Path) -> tuple[str, Table]:
         raise Refused(f"{path.name}: not TOML: {error}") from error
 
 
-def _recipe(path: Path, text: str, table: Table, kinds: Mapping[str, Kind]) -> Recipe:
+def _recipe(table: Table, kinds: Mapping[str, Kind], *, path: Path, text: str) -> Recipe:
     problems = Problems()
     header, machine = HeaderConfig(name="unread"), MachineConfig()
     models: dict[str, ModelConfig] = {}

@@ -1,7 +1,7 @@
 """Which stages a stage reads: found in the annotations of its settings, resolved in the recipe."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -44,14 +44,18 @@ def settings(config: Any) -> dict[str, Any]:
     hints = get_type_hints(type(config), include_extras=True)
     values = {name: getattr(config, name) for name in hints}
     return {
-        name: [_plain(item) for item in value] if isinstance(value, tuple) else _plain(value)
+        name: _plain(value)
         for name, value in values.items()
         if isinstance(value, tuple) or not _kinds_named(hints[name])
     }
 
 
 def _plain(value: Any) -> Any:
-    return settings(value) if dataclasses.is_dataclass(value) else value
+    if dataclasses.is_dataclass(value):
+        return settings(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _annotated(config: Any) -> Iterator[Reference]:
@@ -70,22 +74,21 @@ def _kinds_named(hint: Any) -> tuple[str, ...]:
     return tuple(kind for mark in marks if isinstance(mark, Ref) for kind in mark.kinds)
 
 
-def resolve(recipe: Recipe, stage: Stage, reference: Reference) -> Source:
+def resolve(recipe: Recipe, reference: Reference) -> Source:
     """Return what a reference means, or refuse it with the nearest name."""
     name, at, images = reference.name.partition("@") if MODEL in reference.kinds else (reference.name, "", "")
-    where = f"{stage.id}.{reference.field}"
     if at and not images.isdecimal():
-        raise Refused(f"{where}: {reference.name!r}: write a checkpoint as NAME@IMAGES, for example {name}@12800")
-    found = [one.id for one in recipe.stages.values() if one.name == name and _fits(one, reference)]
+        raise Refused(f"{reference.name!r}: write a checkpoint as NAME@IMAGES, for example {name}@12800")
+    found = [stage.id for stage in recipe.stages.values() if stage.name == name and _fits(stage, reference)]
     if len(found) > 1:
-        raise Refused(f"{where}: {name!r} means both {' and '.join(found)}; rename one")
+        raise Refused(f"{name!r} means both {' and '.join(found)}; rename one")
     if found:
         return Source(stage=found[0], images=int(images) if at else None)
     if MODEL in reference.kinds and name in recipe.models and not at:
         return Source(path=str(recipe.models[name].file), sha256=recipe.models[name].sha256)
     if outside := _outside(recipe, name):
         return Source(path=outside)
-    raise _missing(recipe, reference, name, where)
+    raise _missing(recipe, reference, name)
 
 
 def _fits(stage: Stage, reference: Reference) -> bool:
@@ -98,10 +101,10 @@ def _outside(recipe: Recipe, name: str) -> str:
     return str(recipe.path.parent / name) if "/" in name else ""
 
 
-def _missing(recipe: Recipe, reference: Reference, name: str, where: str) -> Refused:
+def _missing(recipe: Recipe, reference: Reference, name: str) -> Refused:
     spoken = " or ".join(reference.kinds)
     if other := [stage.id for stage in recipe.stages.values() if stage.name == name]:
-        return Refused(f"{where}: {name!r} is the stage {other[0]}; expected one of kind {spoken}")
+        return Refused(f"{name!r} is the stage {other[0]}; expected one of kind {spoken}")
     known = [stage.name for stage in recipe.stages.values() if _fits(stage, reference)]
     known += recipe.models if MODEL in reference.kinds else []
-    return Refused(f"{where}: {unknown(f'{spoken} stage', name, known)}")
+    return unknown(f"{spoken} stage", name, known)

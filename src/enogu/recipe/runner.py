@@ -53,42 +53,55 @@ def run(plan: Plan, stages: Sequence[str], *, watch: Watch, device: str, threads
                 continue
             progress = watch.begins(task, place, len(todo))
             job = Job(out=task.folder, inputs=plan.inputs(id), progress=progress, device=device, threads=threads)
-            watch.ends(_run_one(task, job, plan.work / "ledger.jsonl", counts[id]))
+            with _entered(plan.work / "ledger.jsonl", task, job) as row:
+                row["images"] = counts[id]
+                done = _run_one(task, job)
+                row["outputs"] = done.outputs
+            watch.ends(done)
 
 
-def _run_one(task: Task, job: Job, ledger: Path, count: int | None) -> Done:
+def _run_one(task: Task, job: Job) -> Done:
     task.folder.mkdir(parents=True, exist_ok=True)
     (task.folder / FILE).unlink(missing_ok=True)  # a record that no longer holds
     started, clock = datetime.now(UTC).isoformat(timespec="milliseconds"), time.monotonic()
-    row: dict[str, Any] = {"id": task.stage.id, "hash": task.hash, "started": started, "images": count}
-    row["inputs"] = task.reads
-    try:
-        summary = runner(task.stage.traits)(task.stage.config, job)
-        seconds = round(time.monotonic() - clock, 3)
-        done = Done(
-            id=task.stage.id,
-            kind=task.stage.kind,
-            name=task.stage.name,
-            hash=task.hash,
-            summary=summary,
-            seconds=seconds,
-            started=started,
-            inputs={field: dict(names) for field, names in task.reads.items()},
-            settings=dict(task.settings),
-            outputs=outputs(task.folder),
-        )
-        write_done(task.folder, done)
-    except BaseException as error:
-        with suppress(OSError):  # the disk may be what failed
-            append(ledger, row | {"seconds": time.monotonic() - clock, "ended": type(error).__name__} | _place(job))
-        raise
-    append(ledger, row | {"seconds": seconds, "ended": "done", "outputs": done.outputs} | _place(job))
+    summary = runner(task.stage.traits)(task.stage.config, job)
+    done = Done(
+        id=task.stage.id,
+        kind=task.stage.kind,
+        name=task.stage.name,
+        hash=task.hash,
+        summary=summary,
+        seconds=round(time.monotonic() - clock, 3),
+        started=started,
+        inputs={field: dict(names) for field, names in task.reads.items()},
+        settings=dict(task.settings),
+        outputs=outputs(task.folder),
+    )
+    write_done(task.folder, done)
     return done
 
 
-def _place(job: Job) -> dict[str, Any]:
-    here = {"device": job.device, "threads": job.threads, "peak_memory_bytes": peak_memory_bytes()}
-    return {"machine": machine() | here}
+@contextmanager
+def _entered(ledger: Path, task: Task, job: Job) -> Iterator[dict[str, Any]]:
+    """Yield a row that goes into the ledger whatever becomes of the run."""
+    started, clock = datetime.now(UTC).isoformat(timespec="milliseconds"), time.monotonic()
+    row: dict[str, Any] = {
+        "id": task.stage.id,
+        "hash": task.hash,
+        "started": started,
+        "inputs": task.reads,
+        "ended": "done",
+    }
+    try:
+        yield row
+    except BaseException as error:
+        row["ended"] = type(error).__name__
+        raise
+    finally:
+        here = {"device": job.device, "threads": job.threads, "peak_memory_bytes": peak_memory_bytes()}
+        row |= {"seconds": round(time.monotonic() - clock, 3), "machine": machine() | here}
+        with suppress(OSError):  # a full disk may be what ended the run
+            append(ledger, row)
 
 
 @contextmanager
