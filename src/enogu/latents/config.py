@@ -16,7 +16,7 @@ class LatentsConfig:
     """What to encode, with whose VAE, at which shapes."""
 
     posts: Annotated[str, Ref("posts")]
-    model: Annotated[str, Ref("model", "vae")]  # the checkpoint whose VAE encodes
+    model: Annotated[str, Ref("model")]  # the checkpoint whose VAE encodes
     area: int = 512 * 512  # pixels of a bucket, at most
     step: int = 64  # sides of buckets are multiples of it: 8 to 64
     min_side: int = 0  # of a bucket; 0: half the side of the square

@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 
 from enogu.core.records.picture import PictureError, read_bytes, read_picture, resize_to_cover
+from enogu.core.records.progress import Progress
 from enogu.core.records.shards import Entry, ShardWriter
 from enogu.latents.buckets import Buckets, kept
 from enogu.latents.wanted import content_key
+
+Batch = list[dict[str, Any]]  # rows of `wanted`
 
 AHEAD = 3  # batches in work before the one that the VAE wants
 
@@ -98,21 +101,19 @@ class Skipped:
 
     post: int
     image: str
-    key: str
+    sha256: str
     reason: str
     detail: str
 
 
 @dataclass
 class Outcome:
-    """What a run of an encoder did."""
+    """What a run of an encoder did; `seconds` by kind of work, those of decoding and resizing over all threads."""
 
     pictures: int = 0
     records: int = 0
     skipped: list[Skipped] = field(default_factory=list)
-    seconds: defaultdict[str, float] = field(
-        default_factory=lambda: defaultdict(float)
-    )  # by kind of work; decode and resize over all threads
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,16 +125,16 @@ class Encoder:
     writer: ShardWriter
     recipe: str
 
-    def run(self, batches: Iterable[list[dict[str, Any]]], *, threads: int, progress: Callable[[int], None]) -> Outcome:
+    def run(self, batches: Iterable[Batch], *, done: int, total: int, threads: int, progress: Progress) -> Outcome:
         """Encode every batch; a broken picture is listed and the rest goes on."""
         outcome = Outcome()
-        with ThreadPoolExecutor(threads) as pool:
+        with _timed(outcome.seconds, "total"), ThreadPoolExecutor(threads) as pool:
             for futures in _in_order(pool, self.load, batches):
                 with _timed(outcome.seconds, "waiting"):
                     results = [future.result() for future in futures]
                 self._encode([result for result in results if isinstance(result, Loaded)], outcome)
                 outcome.skipped += [result for result in results if isinstance(result, Skipped)]
-                progress(outcome.pictures + len(outcome.skipped))
+                progress(done + outcome.pictures + len(outcome.skipped), total, "pictures encoded")
         return outcome
 
     def _encode(self, loaded: list[Loaded], outcome: Outcome) -> None:
@@ -164,11 +165,11 @@ class Encoder:
 
 
 def _skip(row: dict[str, Any], reason: str, detail: str) -> Skipped:
-    return Skipped(post=row["post"], image=row["image"], key=row["key"], reason=reason, detail=detail)
+    return Skipped(post=row["post"], image=row["image"], sha256=row["sha256"], reason=reason, detail=detail)
 
 
 def _in_order(
-    pool: ThreadPoolExecutor, load: Loader, batches: Iterable[list[dict[str, Any]]]
+    pool: ThreadPoolExecutor, load: Loader, batches: Iterable[Batch]
 ) -> Iterator[list[Future[Loaded | Skipped]]]:
     """Submit a few batches ahead and give them back in order."""
     queue: deque[list[Future[Loaded | Skipped]]] = deque()

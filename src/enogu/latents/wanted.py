@@ -24,34 +24,29 @@ def wanted(manifest: pl.DataFrame, stored: pl.DataFrame, *, buckets: Buckets, re
     Sizes in metadata may be wrong: the keys come from the true size where it has been met, but the order comes
     from the metadata alone, so that a run that goes on makes the batches of the run that was killed.
     """
+    posts = manifest.select(pl.col("id").alias("post"), "image", "sha256", "width", "height")
+    posts = posts.unique("post", keep="first", maintain_order=True)
+    posts = posts.with_columns(pl.col("sha256").fill_null(pl.format("post {}", "post")))
     met = stored.select("post", "original_width", "original_height").unique("post", keep="last", maintain_order=True)
-    frame = manifest.select(pl.col("id").alias("post"), "image", "sha256", "width", "height").unique("post")
-    frame = frame.join(met, on="post", how="left", maintain_order="left").with_columns(
-        pl.col("sha256").fill_null(pl.format("post {}", "post")),
+    true = pl.max("original_width", "original_height").over("sha256")  # one picture may have several posts
+    sizes = posts.join(met, on="post", how="left", maintain_order="left").with_columns(true)
+    expected = _assign(buckets, sizes, "width", "height")
+    actual = np.where(
+        sizes["original_width"].is_null().to_numpy()[:, None],
+        expected,
+        _assign(buckets, sizes, "original_width", "original_height"),
     )
-    true = pl.col("original_width", "original_height").max().over("sha256")  # one picture may have several posts
-    expected = _assign(frame, buckets)
-    actual = _assign(
-        frame.with_columns(true).select(
-            width=pl.coalesce("original_width", "width"), height=pl.coalesce("original_height", "height")
-        ),
-        buckets,
-    )
-    shapes = [(int(width), int(height)) for width, height in actual]
-    keys = [
-        pl.Series(
-            name,
-            [
-                content_key(sha256, recipe, shape, flipped=flipped)
-                for sha256, shape in zip(frame["sha256"], shapes, strict=True)
-            ],
-            pl.String,
-        )
-        for name, flipped in (("key", False), ("mirror_key", True))
-    ]
-    bucket = [pl.Series("bucket_width", expected[:, 0]), pl.Series("bucket_height", expected[:, 1])]
-    frame = frame.select("post", "image", "sha256", *bucket, *keys).sort(*BUCKET, "post")
-    return frame if flip else frame.with_columns(mirror_key=pl.lit(None, pl.String))
+    return posts.select(
+        "post",
+        "image",
+        "sha256",
+        pl.Series("bucket_width", expected[:, 0]),
+        pl.Series("bucket_height", expected[:, 1]),
+        _keys("key", posts["sha256"], actual, recipe=recipe, flipped=False),
+        _keys("mirror_key", posts["sha256"], actual, recipe=recipe, flipped=True)
+        if flip
+        else pl.lit(None, pl.String).alias("mirror_key"),
+    ).sort(*BUCKET, "post")
 
 
 def pending(pictures: pl.DataFrame, *, finished: pl.Series, stored: pl.Series, batch: int) -> pl.DataFrame:
@@ -60,7 +55,7 @@ def pending(pictures: pl.DataFrame, *, finished: pl.Series, stored: pl.Series, b
     Batches are cut from all that earlier runs have not finished, and only then what this run has stored before
     it was killed is taken out: so every batch keeps its members, and its records their last bit.
     """
-    unfinished = pictures.filter(pl.col("key").is_first_distinct() & ~_all_in(finished))
+    unfinished = pictures.filter(pl.col("sha256").is_first_distinct() & ~_all_in(finished))
     return unfinished.with_columns(batch=pl.int_range(pl.len()).over(BUCKET) // batch).filter(~_all_in(stored))
 
 
@@ -81,9 +76,14 @@ def rows_of(pictures: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(sides).join(stored.drop("post", "flipped").unique("key", keep="last"), on="key")
 
 
-def _assign(sizes: pl.DataFrame, buckets: Buckets) -> np.ndarray:
-    sides = sizes.select(pl.col("width", "height").fill_null(0)).to_numpy()
+def _assign(buckets: Buckets, sizes: pl.DataFrame, width: str, height: str) -> np.ndarray:
+    sides = sizes.select(pl.col(width, height).fill_null(0)).to_numpy()
     return buckets.assign(sides[:, 0], sides[:, 1])
+
+
+def _keys(name: str, sha256: pl.Series, shapes: np.ndarray, *, recipe: str, flipped: bool) -> pl.Series:
+    pairs = zip(sha256, shapes.tolist(), strict=True)
+    return pl.Series(name, [content_key(of, recipe, (w, h), flipped=flipped) for of, (w, h) in pairs], pl.String)
 
 
 def _all_in(keys: pl.Series) -> pl.Expr:

@@ -75,11 +75,10 @@ class ShardWriter:
         self._shard_bytes = shard_bytes
         self._unsynced: dict[Path, int] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        self.finished = _present(folder, _read_index(folder))  # what earlier, finished runs left
-        self.unfinished = _intact(folder, _read_journal(folder))  # what this run has left so far
+        self.finished = _present(folder, _read_index(folder))  # what earlier runs left when they ended
+        _write_journal(folder, _intact(folder, _read_journal(folder)))
         stored = self.stored()
         _cut_tails(folder, stored)
-        _write_journal(folder, self.unfinished)
         self._open: dict[tuple[int, int], tuple[str, int]] = {  # shape -> its last shard and its length
             (width, height): (shard, end)
             for width, height, shard, end in stored.group_by("width", "height", "shard")
@@ -89,8 +88,9 @@ class ShardWriter:
         }
 
     def stored(self) -> pl.DataFrame:
-        """Return the rows of all records that were whole when the folder was opened."""
-        return pl.concat([self.finished, self.unfinished]).unique(["post", "flipped", "key"], maintain_order=True)
+        """Return the rows of all records: what earlier runs finished, and what this one has committed."""
+        rows = pl.concat([self.finished, _read_journal(self.folder)])
+        return rows.unique(["post", "flipped", "key"], keep="last", maintain_order=True)
 
     def append(self, entries: Sequence[Entry], records: Iterable[np.ndarray]) -> None:
         """Commit records, all or none: after a kill at any moment they are either all there or all gone."""
