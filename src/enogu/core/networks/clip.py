@@ -1,10 +1,10 @@
 """CLIP's text encoder (Radford et al. 2021), keyed as the transformers library's text_model is."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from enogu.core.networks.family import TextWidths
+from enogu.core.networks.layers import attend
 
 
 class Embeddings(nn.Module):
@@ -35,11 +35,8 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, C) -> same."""
-        q, k, v = (
-            layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for layer in (self.q_proj, self.k_proj, self.v_proj)
-        )
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        out: Tensor = self.out_proj(y.transpose(1, 2).flatten(2))
+        y = attend(self.q_proj(x), self.k_proj(x), self.v_proj(x), heads=self.heads, causal=True)
+        out: Tensor = self.out_proj(y)
         return out
 
 
