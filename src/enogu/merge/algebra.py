@@ -1,0 +1,141 @@
+"""What a formula means for one tensor: a linear combination of models and of what methods make of them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from enogu.merge.method import Method
+
+TOLERANCE = 1e-6  # coefficients such as 0.1 + 0.2 + 0.7 do not sum to 1 exactly
+
+
+@dataclass(frozen=True)
+class Model:
+    """The tensor of one input file."""
+
+    name: str
+
+    @property
+    def space(self) -> float:
+        """Return 1: a model's tensor is a weight."""
+        return 1.0
+
+    @property
+    def spelling(self) -> str:
+        """Return the name."""
+        return self.name
+
+    def __str__(self) -> str:
+        """Return the name."""
+        return self.name
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A method over combinations; equal ones are one and are computed once."""
+
+    method: Method
+    tensors: "tuple[Combination, ...]"
+    options: tuple[tuple[str, float | str], ...]
+    space: float
+
+    @cached_property
+    def spelling(self) -> str:
+        """Return the call in one exact spelling; terms are ordered by it."""
+        parts = [tensor.spelling for tensor in self.tensors] + [f"{k}={v!r}" for k, v in self.options]
+        return f"{self.method.name}({', '.join(parts)})"
+
+    def __str__(self) -> str:
+        """Return the call as a maker would write it."""
+        changed = [(k, v) for k, v in self.options if v != self.method.options[k]]
+        options = [f"{k}={v:.6g}" if isinstance(v, float) else f"{k}={v!r}" for k, v in changed]
+        return f"{self.method.name}({', '.join([*map(str, self.tensors), *options])})"
+
+
+Node = Model | Applied
+
+
+@dataclass(frozen=True)
+class Combination:
+    """Coefficients by node, ordered by spelling, so that the order in a formula never changes a byte.
+
+    `declared` is what the maker's word adds to the sum of the coefficients, as in `amplify(1.1*a)`.
+    """
+
+    terms: tuple[tuple[Node, float], ...] = ()
+    declared: float = 0.0
+
+    @staticmethod
+    def of(coefficients: Mapping[Node, float], declared: float = 0.0) -> "Combination":
+        """Order the terms and drop those that cancel."""
+        kept = [(node, value) for node, value in coefficients.items() if value != 0.0]
+        return Combination(tuple(sorted(kept, key=lambda term: term[0].spelling)), declared)
+
+    @property
+    def space(self) -> float:
+        """Return the sum of the coefficients: 1 for a weight, 0 for a difference."""
+        return self.declared + sum(value * node.space for node, value in self.terms)
+
+    @property
+    def is_weight(self) -> bool:
+        """Return whether this is a weight."""
+        return abs(self.space - 1.0) <= TOLERANCE
+
+    @property
+    def is_delta(self) -> bool:
+        """Return whether this is a difference of weights."""
+        return abs(self.space) <= TOLERANCE
+
+    def __add__(self, other: "Combination | float") -> "Combination":
+        """Add term by term; adding the number 0 lets `sum` start."""
+        if isinstance(other, int | float):
+            return self
+        coefficients = dict(self.terms)
+        for node, value in other.terms:
+            coefficients[node] = coefficients.get(node, 0.0) + value
+        return Combination.of(coefficients, self.declared + other.declared)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: "Combination") -> "Combination":
+        """Subtract term by term."""
+        return self + -1.0 * other
+
+    def __mul__(self, factor: float) -> "Combination":
+        """Scale every coefficient."""
+        return Combination.of({node: value * factor for node, value in self.terms}, self.declared * factor)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> "Combination":
+        """Divide every coefficient."""
+        return Combination.of({node: value / divisor for node, value in self.terms}, self.declared / divisor)
+
+    @cached_property
+    def spelling(self) -> str:
+        """Return the sum in one exact spelling."""
+        return " + ".join(f"{value!r}*{node.spelling}" for node, value in self.terms)
+
+    def __str__(self) -> str:
+        """Return the sum as a maker would write it, what is added before what is taken away."""
+        ordered = sorted(self.terms, key=lambda term: term[1] < 0.0)
+        text = " ".join(f"{'-' if value < 0.0 else '+'} {_times(abs(value))}{node}" for node, value in ordered)
+        return text.removeprefix("+ ") or "0"
+
+    def models(self) -> Iterator[str]:
+        """Yield the name of every model beneath, again for each use."""
+        for node, _ in self.terms:
+            if isinstance(node, Model):
+                yield node.name
+            else:
+                yield from model_names(node.tensors)
+
+
+def model_names(combinations: Iterable[Combination]) -> Iterator[str]:
+    """Yield the names of the models that combinations use."""
+    for combination in combinations:
+        yield from combination.models()
+
+
+def _times(value: float) -> str:
+    return "" if value == 1.0 else f"{value:.6g}*"

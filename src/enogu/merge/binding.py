@@ -1,0 +1,57 @@
+"""Arguments of a formula's call bound to a method: counts, spaces and options are checked here."""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias, Union
+
+from enogu.core.records.errors import Refused, unknown
+from enogu.merge.algebra import Applied, Combination
+from enogu.merge.method import Method, Space
+
+Value: TypeAlias = Union[float, str, Combination, tuple["Value", ...]]  # noqa: UP007 - the name is quoted
+
+
+def bind(method: Method, tensors: list[Combination], options: Mapping[str, float | str]) -> Combination:
+    """Apply a method to combinations: at once if it is linear, as a node for the engine if not."""
+    single = [slot for slot in method.slots if not slot.many]
+    many = len(single) < len(method.slots)
+    if len(tensors) < len(method.slots) or (len(tensors) > len(single) and not many):
+        wanted = ", ".join(slot.name + ("..." if slot.many else "") for slot in method.slots)
+        raise Refused(f"{method.name}({wanted}) was given {len(tensors)} models")
+    slots = [*single, *(method.slots[-1:] * (len(tensors) - len(single)))]
+    for slot, tensor in zip(slots, tensors, strict=True):
+        _check(method, slot.name, slot.space, tensor)
+    if method.returns is Space.ALIKE and len({tensor.is_weight for tensor in tensors}) > 1:
+        raise Refused(f"{method.name}() takes weights or differences, not both at once")
+    if method.grain == "linear":
+        groups = [*tensors[: len(single)], *([tensors[len(single) :]] if many else [])]
+        result = method(*groups, **options)
+        assert isinstance(result, Combination)
+        return result
+    is_weight = tensors[0].is_weight if method.returns is Space.ALIKE else method.returns is Space.WEIGHT
+    node = Applied(method, tuple(tensors), tuple(sorted(options.items())), float(is_weight))
+    return Combination(((node, 1.0),))
+
+
+def _check(method: Method, slot: str, space: Space, tensor: Combination) -> None:
+    fits = {
+        Space.WEIGHT: tensor.is_weight,
+        Space.DELTA: tensor.is_delta and bool(tensor.terms),
+        Space.ALIKE: tensor.is_weight or tensor.is_delta,
+    }
+    if not fits[space]:
+        wanted = {"weight": "a weight", "delta": "a difference"}.get(space.value, "a weight or a difference")
+        raise Refused(f"{method.name}(): {slot} takes {wanted}; {tensor} has coefficients that sum to {tensor.space:g}")
+
+
+def read_options(method: Method, numbers: Sequence[float], given: Mapping[str, Value]) -> dict[str, float | str]:
+    """Return every option of a method: numbers in the order of its signature, names, defaults."""
+    if len(numbers) > len(method.options):
+        known = ", ".join(method.options) or "none"
+        raise Refused(f"{method.name}() was given {len(numbers)} numbers; its options are: {known}")
+    options = dict(zip(method.options, numbers, strict=False)) | dict(given)
+    for name, value in options.items():
+        if name not in method.options:
+            raise unknown(f"option of {method.name}()", name, method.options)
+        if not isinstance(value, type(method.options[name])) and not isinstance(value, float):
+            raise Refused(f"{method.name}(): {name} is {value}; its default is {method.options[name]!r}")
+    return {**method.options, **options}

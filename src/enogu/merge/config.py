@@ -1,0 +1,47 @@
+"""What a maker sets for a merge."""
+
+from dataclasses import dataclass
+
+from enogu.core.records.errors import unknown
+from enogu.merge.presets import PRESETS
+from enogu.merge.syntax import Name, Text, parse
+
+DTYPES = ("same", "fp32", "fp16", "bf16")
+PRECISIONS = ("fp32", "fp64")
+POLICIES = ("first", "formula")  # anything else is a model's name
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeConfig:
+    """One merge; the grammar of formulas is in docs/formula.md."""
+
+    formula: str
+    dtype: str = "same"  # of the result's floats; "same" as each tensor's in the first model
+    precision: str = "fp32"  # of the arithmetic; the result is rounded once
+    vae: str = "first"  # "first", a model's name, or "formula" to blend it; a formula that names .vae decides itself
+    text: str = "formula"  # the same for the text encoders
+    nonfinite: str = "refuse"  # "keep" lets NaN and infinities through
+    seed: int = 0  # of methods that draw at random
+
+    def __post_init__(self) -> None:
+        """Refuse what no merge can mean."""
+        parse(self.formula)
+        for field, value, known in (
+            ("dtype", self.dtype, DTYPES),
+            ("precision", self.precision, PRECISIONS),
+            ("nonfinite", self.nonfinite, ("refuse", "keep")),
+        ):
+            if value not in known:
+                raise unknown(field, value, known)
+
+    def model_names(self) -> tuple[str, ...]:
+        """Return the names that the formula and the policies use, in their order."""
+        formula = parse(self.formula)
+        steps = {name for name, _ in formula.steps}
+        words = [
+            item.name if isinstance(item, Name) else item.text
+            for item in formula.walk()
+            if isinstance(item, Name | Text)
+        ]
+        named = (word for word in words if word not in steps and word not in PRESETS and not set(word) & set("*?["))
+        return tuple(dict.fromkeys([*named, *(name for name in (self.vae, self.text) if name not in POLICIES)]))

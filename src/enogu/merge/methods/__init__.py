@@ -1,0 +1,1 @@
+"""One merge method per file; a new file here is a new method, found by its name."""

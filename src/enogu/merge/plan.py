@@ -1,0 +1,193 @@
+"""What a merge will do with every tensor, decided from headers alone."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from enogu.core.networks.header import Header, Spec, TensorInfo, layout
+from enogu.core.networks.keys import NAMES, TEXT_ENCODERS, place, why_fixed
+from enogu.core.records.errors import Refused, unknown
+from enogu.merge.algebra import Combination, Model
+from enogu.merge.blocks import block_names, slip
+from enogu.merge.config import POLICIES, MergeConfig
+from enogu.merge.meaning import PARTS, Meaning
+from enogu.merge.syntax import Formula, Items, Name, Number, Part, Text, parse
+
+TORCH: Mapping[str, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+FOREIGN = 0.5  # with fewer than this share of the UNet's tensors in common, two files are not of one family
+
+
+@dataclass(frozen=True)
+class KeyPlan:
+    """One tensor of the result: "merged" from `result`, or "copied", "cast" or "dropped" with the reason."""
+
+    key: str
+    action: str
+    spec: Spec
+    result: Combination
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole merge, before any tensor is read."""
+
+    config: MergeConfig
+    models: tuple[str, ...]
+    keys: tuple[KeyPlan, ...]
+    warnings: tuple[str, ...]
+
+    @cached_property
+    def kept(self) -> Mapping[str, KeyPlan]:
+        """Return the tensors of the result in the order in which they are written."""
+        kept = {item.key: item for item in self.keys if item.action != "dropped"}
+        return {key: kept[key] for key in layout({key: item.spec for key, item in kept.items()})}
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Return the models that the result takes anything from, in the order of the formula."""
+        used = {name for item in self.kept.values() for name in item.result.models()}
+        return tuple(dict.fromkeys([*(name for name in self.models if name in used), *sorted(used)]))
+
+    @property
+    def out_bytes(self) -> int:
+        """Return the size of the result's tensors."""
+        return sum(info.nbytes for info in layout({key: item.spec for key, item in self.kept.items()}).values())
+
+
+def make_plan(config: MergeConfig, headers: Mapping[str, Header]) -> Plan:
+    """Decide for every tensor, or refuse before any work."""
+    formula = parse(config.formula)
+    models = _used(formula, tuple(headers))
+    if not models:
+        raise Refused("the formula names no model")
+    for policy in (config.vae, config.text):
+        if policy not in (*POLICIES, *headers):
+            raise unknown("model", policy, [*POLICIES, *headers])
+    _same_family(models, headers)
+    planner = _Planner(config, formula, models, headers)
+    keys = tuple(planner.key(key) for key in dict.fromkeys(k for m in planner.order for k in headers[m].tensors))
+    return Plan(config, models, keys, (*_slips(formula), *planner.notes(keys)))
+
+
+def _used(formula: Formula, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the models in the order of the text; every one if a pattern names them."""
+    words = [item for item in formula.walk() if isinstance(item, Name | Text)]
+    named = [item.name if isinstance(item, Name) else item.text for item in words]
+    patterns = any(set(name) & set("*?[") for name in named)
+    return tuple(dict.fromkeys([*(name for name in named if name in known), *(known if patterns else ())]))
+
+
+def _same_family(models: tuple[str, ...], headers: Mapping[str, Header]) -> None:
+    first, *others = ({k for k in headers[m].tensors if place(k).component == "unet"} for m in models)
+    for name, other in zip(models[1:], others, strict=True):
+        if len(first & other) < FOREIGN * max(len(first), len(other)):
+            raise Refused(
+                f"{models[0]} and {name} are not of one family: their UNets share {len(first & other):,} tensors "
+                f"of {len(first):,} and {len(other):,}"
+            )
+
+
+def _slips(formula: Formula) -> Iterator[str]:
+    for item in formula.walk():
+        if isinstance(item, Items) and len(item.items) == 26:
+            numbers = [number.value for number in item.items if isinstance(number, Number)]
+            if len(numbers) == 26 and (other := slip(numbers)):
+                yield (
+                    "26 block weights with '0, 1' where 0.1 would fit: if the list was meant as 25 numbers "
+                    f"without BASE, write {[float(f'{x:g}') for x in other]}, base=0"
+                )
+
+
+@dataclass
+class _Planner:
+    config: MergeConfig
+    formula: Formula
+    models: tuple[str, ...]
+    headers: Mapping[str, Header]
+
+    def __post_init__(self) -> None:
+        self.order = tuple(dict.fromkeys([*self.models, self.config.vae, self.config.text]))
+        self.order = tuple(name for name in self.order if name in self.headers)
+        self.blocks = block_names(key for name in self.models for key in self.headers[name].tensors)
+        self.spoken = {
+            component
+            for item in self.formula.walk()
+            if isinstance(item, Part)
+            for component in PARTS.get(item.component, ())
+        }
+        self.meanings: dict[tuple[str, str], Combination] = {}
+
+    def key(self, key: str) -> KeyPlan:
+        """Plan one tensor."""
+        holders = {name: self.headers[name].tensors[key] for name in self.order if key in self.headers[name].tensors}
+        first = next(iter(holders.values()))
+        policy = self.policy(place(key).component)
+        chosen = policy if policy in self.headers else self.models[0]
+        why = why_fixed(key, first)
+        if why == "ema":
+            return KeyPlan(key, "dropped", _spec(first, "same"), Combination(), "a moving average, stale after a merge")
+        if why or policy != "formula":
+            return self._copy(key, holders, chosen, f"never blended: {why}" if why else f"policy: {policy}")
+        result = self._meaning(key)
+        if not result.terms:
+            return self._copy(key, holders, chosen, "the formula does not speak of it")
+        needed = set(result.models())
+        if missing := needed - holders.keys():
+            return self._copy(key, holders, next(iter(holders)), f"missing from {', '.join(sorted(missing))}")
+        self._same_shape(key, {name: holders[name] for name in self.order if name in needed})
+        (node, coefficient), *more = result.terms
+        if not more and isinstance(node, Model) and coefficient == 1.0:
+            return self._copy(key, holders, node.name, "the formula takes it as it is")
+        return KeyPlan(key, "merged", _spec(first, self.config.dtype), result)
+
+    def policy(self, component: str) -> str:
+        """Return where a component comes from: "first", "formula" or a model."""
+        if component in self.spoken:
+            return "formula"
+        if component == "vae":
+            return self.config.vae
+        return self.config.text if component in TEXT_ENCODERS else "formula"
+
+    def notes(self, keys: tuple[KeyPlan, ...]) -> Iterator[str]:
+        """Yield warnings that concern the whole."""
+        lone = [item.key for item in keys if "missing from" in item.why]
+        if lone:
+            yield f"{len(lone)} tensors are not in every model and are copied, for example {lone[0]}"
+        markers = {
+            name: {key for key in self.headers[name].tensors if place(key).fixed == "marker"} for name in self.models
+        }
+        if len({frozenset(found) for found in markers.values()}) > 1:
+            listed = "; ".join(f"{name}: {', '.join(sorted(found)) or 'none'}" for name, found in markers.items())
+            yield f"the models differ in prediction type or its markers ({listed})"
+
+    def _meaning(self, key: str) -> Combination:
+        where = place(key)
+        if (where.component, where.block) not in self.meanings:
+            meaning = Meaning(self.formula, tuple(self.headers), self.blocks, where)
+            self.meanings[where.component, where.block] = meaning.result
+        return self.meanings[where.component, where.block]
+
+    def _copy(self, key: str, holders: Mapping[str, TensorInfo], source: str, why: str) -> KeyPlan:
+        name = source if source in holders else next(iter(holders))
+        if name != source:
+            why += f"; missing from {source}"
+        info = holders[name]
+        spec = _spec(info, "same" if why_fixed(key, info) else self.config.dtype)
+        action = "copied" if spec.dtype == info.torch_dtype else "cast"
+        return KeyPlan(key, action, spec, Combination(((Model(name), 1.0),)), f"from {name} ({why})")
+
+    def _same_shape(self, key: str, holders: Mapping[str, TensorInfo]) -> None:
+        (first, info), *others = holders.items()
+        for name, other in others:
+            if other.shape != info.shape:
+                raise Refused(
+                    f"{key} is {list(info.shape)} in {first} and {list(other.shape)} in {name}; "
+                    f"the {NAMES[place(key).component]}s do not fit together"
+                )
+
+
+def _spec(info: TensorInfo, dtype: str) -> Spec:
+    return Spec(info.torch_dtype if dtype == "same" else TORCH[dtype], info.shape)

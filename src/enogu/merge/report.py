@@ -1,0 +1,71 @@
+"""A plan for people and programs: what becomes of each component, each block, each tensor."""
+
+from collections import Counter
+from typing import Any
+
+from enogu.core.networks.header import CODES
+from enogu.core.networks.keys import COMPONENTS, NAMES, place
+from enogu.merge.plan import KeyPlan, Plan
+
+ORDER = ("TIME", "LABEL", "IN", "M", "OUT", "HEAD")
+
+
+def summary(plan: Plan) -> dict[str, Any]:
+    """Return what a plan amounts to."""
+    counts = Counter(item.action for item in plan.keys)
+    return {
+        "formula": plan.config.formula,
+        "models": list(plan.sources),
+        "tensors": {action: counts[action] for action in ("merged", "copied", "cast", "dropped") if counts[action]},
+        "components": {name: lines for name in COMPONENTS if (lines := component(plan, name))},
+        "bytes": plan.out_bytes,
+        "warnings": list(plan.warnings),
+    }
+
+
+def rows(plan: Plan) -> list[dict[str, Any]]:
+    """Return one row per tensor."""
+    return [
+        {
+            "key": item.key,
+            "component": place(item.key).component,
+            "block": place(item.key).block,
+            "action": item.action,
+            "dtype": CODES[item.spec.dtype],
+            "shape": list(item.spec.shape),
+            "value": _what(item),
+        }
+        for item in plan.keys
+    ]
+
+
+def text(plan: Plan) -> str:
+    """Return a plan as lines: sizes, components (by block where the formula differs), warnings."""
+    lines = [f"{len(plan.kept):,} tensors, {plan.out_bytes / 2**20:,.1f} MiB, from {', '.join(plan.sources)}"]
+    for name in COMPONENTS:
+        lines += [f"  {NAMES[name]}: {line}" for line in component(plan, name)]
+    return "\n".join([*lines, *(f"warning: {warning}" for warning in plan.warnings)])
+
+
+def component(plan: Plan, name: str) -> list[str]:
+    """Return what becomes of a component, one line per fate, its blocks named where they differ."""
+    items = sorted((item for item in plan.keys if place(item.key).component == name), key=_rank)
+    by_block = len({item.result for item in items if item.action == "merged"}) > 1
+    groups: dict[tuple[str, str], list[str]] = {}
+    for item in items:
+        block = place(item.key).block if by_block and item.action == "merged" else ""
+        groups.setdefault((f"{item.action} {_what(item)}", str(item.spec.dtype)), []).append(block)
+    return [f"{_named(blocks)}{len(blocks):,} {what}" for (what, _), blocks in groups.items()]
+
+
+def _rank(item: KeyPlan) -> tuple[int, str]:
+    block = place(item.key).block
+    return next((i for i, kind in enumerate(ORDER) if block.startswith(kind)), len(ORDER)), block
+
+
+def _named(blocks: list[str]) -> str:
+    return ", ".join(dict.fromkeys(block for block in blocks if block)) + ": " if any(blocks) else ""
+
+
+def _what(item: KeyPlan) -> str:
+    return f"as {item.result}" if item.action == "merged" else item.why

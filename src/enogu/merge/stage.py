@@ -1,0 +1,44 @@
+"""The merge stage: a formula and its files in, one checkpoint and its plan out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from enogu.core.networks.header import Header, read_header
+from enogu.core.networks.stream import Written
+from enogu.core.records.files import write_json
+from enogu.core.records.job import Job
+from enogu.core.records.progress import Progress, silent
+from enogu.merge.config import MergeConfig
+from enogu.merge.engine import Engine
+from enogu.merge.lineage import make_metadata
+from enogu.merge.plan import Plan, make_plan
+from enogu.merge.report import rows, summary
+
+THREADS = 2
+
+
+def read_headers(files: Mapping[str, Path]) -> dict[str, Header]:
+    """Read the headers of files by the names of their models."""
+    return {name: read_header(path) for name, path in files.items()}
+
+
+def merge(
+    config: MergeConfig, files: Mapping[str, Path], out: Path, *, threads: int = THREADS, progress: Progress = silent
+) -> tuple[Plan, Written]:
+    """Plan a merge, write it to `out`, and return the plan and the hashes."""
+    headers = read_headers(files)
+    plan = make_plan(config, headers)
+    engine = Engine(threads=threads, progress=progress)
+    return plan, engine.run(plan, files, out, make_metadata(plan, headers))
+
+
+def run(config: MergeConfig, job: Job) -> dict[str, Any]:
+    """Run the stage; an interrupted run leaves nothing and is simply run again."""
+    threads = job.threads or THREADS
+    plan, written = merge(
+        config, job.all("models"), job.out / "model.safetensors", threads=threads, progress=job.progress
+    )
+    result = {**summary(plan), "sha256": written.sha256, "data_sha256": written.data_sha256}
+    write_json(job.out / "plan.json", {**result, "keys": rows(plan)})
+    return result

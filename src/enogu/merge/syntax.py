@@ -1,0 +1,250 @@
+"""The formula language: text to a tree (its grammar is in docs/formula.md)."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NoReturn
+
+from enogu.core.records.errors import Refused
+
+MAX_DEPTH = 100  # a formula nested deeper than this was not written by a maker
+
+_TOKEN = re.compile(
+    r"""(?P<space>\s+|\#[^\n]*)
+      | (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w]))
+      | (?P<name>[^\W\d]\w*(?:@\w+)?)
+      | (?P<text>"[^"\n]*"|'[^'\n]*')
+      | (?P<sign>[-+*/()\[\],.=;])""",
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number as written."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Name:
+    """A model or an earlier step."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Text:
+    """A quoted word: an option, a model's name, or a pattern of names."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Items:
+    """A bracketed list."""
+
+    items: "tuple[Expression, ...]"
+
+
+@dataclass(frozen=True)
+class Call:
+    """A method with its arguments."""
+
+    method: str
+    arguments: "tuple[Expression, ...]"
+    options: "tuple[tuple[str, Expression], ...]"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One component of a value, as in `a.unet`."""
+
+    whole: "Expression"
+    component: str
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Values joined from left to right by + and -, or by * and /."""
+
+    first: "Expression"
+    rest: "tuple[tuple[str, Expression], ...]"
+
+
+Expression = Number | Name | Text | Items | Call | Part | Chain
+
+
+@dataclass(frozen=True)
+class Formula:
+    """Named steps in order, and the result."""
+
+    text: str
+    steps: tuple[tuple[str, Expression], ...]
+    result: Expression
+
+    def walk(self) -> Iterator[Expression]:
+        """Yield everything in the formula, in the order of the text."""
+        for _, expression in (*self.steps, ("", self.result)):
+            yield from walk(expression)
+
+
+def walk(expression: Expression) -> Iterator[Expression]:
+    """Yield an expression and all beneath it, in the order of the text; the values of options are left out."""
+    yield expression
+    match expression:
+        case Items(inner) | Call(_, inner, _):
+            beneath = inner
+        case Part(whole, _):
+            beneath = (whole,)
+        case Chain(first, rest):
+            beneath = (first, *(right for _, right in rest))
+        case _:
+            beneath = ()
+    for item in beneath:
+        yield from walk(item)
+
+
+def parse(text: str) -> Formula:
+    """Parse a formula, or refuse it and point at the place."""
+    return _Parser(text).formula()
+
+
+@dataclass(frozen=True)
+class _Token:
+    kind: str
+    text: str
+    at: int
+
+
+class _Parser:
+    """Recursive descent; line breaks mean nothing, except that a call opens on its own line."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tokens = list(self._scan())
+        self.next = 0
+        self.depth = 0
+
+    def formula(self) -> Formula:
+        """Parse steps and the result."""
+        steps: list[tuple[str, Expression]] = []
+        while True:
+            while self._take(";"):
+                pass
+            name = self.tokens[self.next]
+            if name.kind != "name" or self.tokens[self.next + 1].text != "=":
+                break
+            self.next += 2
+            steps.append((name.text, self._sum()))
+        if name.kind == "end" and steps:
+            return Formula(self.text, tuple(steps[:-1]), steps[-1][1])
+        result = self._sum()
+        while self._take(";"):
+            pass
+        if self.tokens[self.next].kind != "end":
+            self._fail("an operator or the end")
+        return Formula(self.text, tuple(steps), result)
+
+    def _sum(self) -> Expression:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            self._fail(f"at most {MAX_DEPTH} brackets inside one another")
+        first = self._product()
+        rest = [(sign, self._product()) for sign in iter(lambda: self._take("+", "-"), "")]
+        self.depth -= 1
+        return Chain(first, tuple(rest)) if rest else first
+
+    def _product(self) -> Expression:
+        first = self._signed()
+        rest = [(sign, self._signed()) for sign in iter(lambda: self._take("*", "/"), "")]
+        return Chain(first, tuple(rest)) if rest else first
+
+    def _signed(self) -> Expression:
+        negative = False
+        while sign := self._take("+", "-"):
+            negative ^= sign == "-"
+        value = self._value()
+        while self._take("."):
+            value = Part(value, self._expect("name", "a component").text)
+        return Chain(Number(-1.0), (("*", value),)) if negative else value
+
+    def _value(self) -> Expression:
+        token = self.tokens[self.next]
+        if token.kind == "end" or token.text in "+-*/)],.=;":
+            self._fail("a model, a number or a method")
+        self.next += 1
+        if token.kind == "number":
+            return Number(float(token.text))
+        if token.kind == "text":
+            return Text(token.text[1:-1])
+        if token.kind == "name":
+            return self._call(token) if self._opens_call(token) else Name(token.text)
+        if token.text == "[":
+            return Items(tuple(self._list("]")))
+        value = self._sum()
+        self._expect(")", "')'")
+        return value
+
+    def _opens_call(self, name: _Token) -> bool:
+        after = self.tokens[self.next]
+        return after.text == "(" and "\n" not in self.text[name.at : after.at]
+
+    def _call(self, name: _Token) -> Expression:
+        self.next += 1
+        arguments: list[Expression] = []
+        options: list[tuple[str, Expression]] = []
+        while not self._take(")"):
+            token = self.tokens[self.next]
+            if token.kind == "name" and self.tokens[self.next + 1].text == "=":
+                self.next += 2
+                options.append((token.text, self._sum()))
+            else:
+                arguments.append(self._sum())
+            self._comma(")")
+        return Call(name.text, tuple(arguments), tuple(options))
+
+    def _list(self, close: str) -> Iterator[Expression]:
+        while not self._take(close):
+            yield self._sum()
+            self._comma(close)
+
+    def _comma(self, close: str) -> None:
+        if not self._take(",") and self.tokens[self.next].text != close:
+            self._fail(f"',' or '{close}'")
+
+    def _take(self, *signs: str) -> str:
+        token = self.tokens[self.next]
+        if token.kind != "sign" or token.text not in signs:
+            return ""
+        self.next += 1
+        return token.text
+
+    def _expect(self, what: str, words: str) -> _Token:
+        token = self.tokens[self.next]
+        if what not in (token.kind, token.text):
+            self._fail(words)
+        self.next += 1
+        return token
+
+    def _scan(self) -> Iterator[_Token]:
+        at = 0
+        while at < len(self.text):
+            match = _TOKEN.match(self.text, at)
+            if match is None:
+                self._refuse(f"cannot read {self.text[at]!r}", at)
+            if match.lastgroup != "space":
+                yield _Token(str(match.lastgroup), match.group(), at)
+            at = match.end()
+        yield _Token("end", "", at)
+
+    def _fail(self, wanted: str) -> NoReturn:
+        token = self.tokens[self.next]
+        found = repr(token.text) if token.text else "the end"
+        self._refuse(f"expected {wanted}, found {found}", token.at)
+
+    def _refuse(self, problem: str, at: int) -> NoReturn:
+        start = self.text.rfind("\n", 0, at) + 1
+        line = self.text[start:].split("\n", 1)[0]
+        number = self.text.count("\n", 0, at) + 1
+        raise Refused(f"formula, line {number}: {problem}\n  {line}\n  {' ' * (at - start)}^")

@@ -1,0 +1,164 @@
+"""Formulas mean what their arithmetic says, and what they cannot mean is refused with the likely intent."""
+
+import random
+
+import pytest
+
+from enogu.core.networks.keys import Place, place
+from enogu.core.records.errors import Refused
+from enogu.merge.algebra import Model
+from enogu.merge.blocks import block_names
+from enogu.merge.meaning import Meaning
+from enogu.merge.syntax import parse
+from tests.merge import pico
+
+MODELS = ("a", "b", "c", "base", "tuned 2", "x1", "x2")
+BLOCKS = block_names(pico.tensors(0))
+UNET, TEXT, VAE = place(pico.unet("IN04")), place(pico.TEXT), place(pico.VAE)
+
+
+def meaning(formula: str, where: Place = UNET) -> dict[str, float]:
+    result = Meaning(parse(formula), MODELS, BLOCKS, where).result
+    assert all(isinstance(node, Model) for node, _ in result.terms)
+    return {str(node): pytest.approx(value) for node, value in result.terms}
+
+
+@pytest.mark.parametrize(
+    ("formula", "terms"),
+    [
+        ("a", {"a": 1}),
+        ("0.5*a + 0.5*b", {"a": 0.5, "b": 0.5}),
+        ("(a + b) / 2", {"a": 0.5, "b": 0.5}),
+        ("a + 1.0*(b - c)", {"a": 1, "b": 1, "c": -1}),
+        ("base + 1.0*(a - b) + 0.25*(c - base)", {"base": 0.75, "a": 1, "b": -1, "c": 0.25}),
+        ("-a + 2*b", {"a": -1, "b": 2}),
+        ("a - -1*(b - c)", {"a": 1, "b": 1, "c": -1}),
+        ("2/4*a + (1 - .5)*b", {"a": 0.5, "b": 0.5}),
+        ("0.3*a + 0.3*a + 4e-1*b", {"a": 0.6, "b": 0.4}),
+        ("a + b - b", {"a": 1}),
+        ("d = b - c\nhalf = a + 0.5*d\nhalf + 0.5*d", {"a": 1, "b": 1, "c": -1}),
+        ("d = b - c; a + d;", {"a": 1, "b": 1, "c": -1}),
+        ("d = b - c # what b learnt\n(a + d)", {"a": 1, "b": 1, "c": -1}),
+        ("d = (b\n  - c)\ne = a + d", {"a": 1, "b": 1, "c": -1}),
+        ("0.5*'tuned 2' + 0.5*a", {"tuned 2": 0.5, "a": 0.5}),
+        ("mean(a, b)", {"a": 0.5, "b": 0.5}),
+        ("mean([a, b], c, x1)", {"a": 0.25, "b": 0.25, "c": 0.25, "x1": 0.25}),
+        ("mean('x?')", {"x1": 0.5, "x2": 0.5}),
+        ("a + mean(b - a, c - a)", {"b": 0.5, "c": 0.5}),
+        ("weighted_sum(a, b, 0.25)", {"a": 0.75, "b": 0.25}),
+        ("weighted_sum(a, b, alpha=1/4)", {"a": 0.75, "b": 0.25}),
+        ("add_difference(a, b, c, 0.5)", {"a": 1, "b": 0.5, "c": -0.5}),
+        ("amplify(1.1*a)", {"a": 1.1}),
+        ("amplify(a, 1.1)", {"a": 1.1}),
+        ("0.5*amplify(a, 1.1) + 0.5*b", {"a": 0.55, "b": 0.5}),
+    ],
+)
+def test_arithmetic(formula: str, terms: dict[str, float]) -> None:
+    assert meaning(formula) == terms
+
+
+def test_components_are_chosen_key_by_key() -> None:
+    formula = "a.unet + b.te + c.vae"
+    assert meaning(formula) == {"a": 1}
+    assert meaning(formula, TEXT) == {"b": 1}
+    assert meaning(formula, VAE) == {"c": 1}
+    assert meaning("base + 0.5*(a - base).unet") == {"base": 0.5, "a": 0.5}
+    assert meaning("base + 0.5*(a - base).unet", TEXT) == {"base": 1}
+    assert meaning("0.5*a.unet + 0.5*b.unet", TEXT) == {}
+    assert meaning("mean(a.unet, b.unet)", TEXT) == {}
+
+
+@pytest.mark.parametrize(
+    ("formula", "says"),
+    [
+        ("a + b", r"sum to 2, not to 1 .*divide by 2.*a \+ \(b - ancestor\).*amplify"),
+        ("0.33*a + 0.33*b + 0.33*c", "sum to 0.99"),
+        ("a - b", "is a difference of models.*add it to one"),
+        ("mean(a - b, c - b)", "is a difference of models"),
+        ("mean(a, b - c)", "not both at once"),
+        ("add_difference(a - b, b, c)", r"a takes a weight; a - b has coefficients that sum to 0"),
+        ("weighted_sum(a, b, c)", "was given 3 models"),
+        ("weighted_sum(a)", "was given 1 models"),
+        ("weighted_sum(a, b, 0.5, 0.6)", "2 numbers; its options are: alpha"),
+        ("weighted_sum(a, b, alhpa=0.5)", "did you mean 'alpha'"),
+        ("weighted_sum(a, b, alpha='x')", "its default is 0.5"),
+        ("wieghted_sum(a, b)", "did you mean 'weighted_sum'"),
+        ("0.5*bsae + 0.5*a", "did you mean 'base'"),
+        ("mean('y*')", "unknown model"),
+        ("a.unett", "did you mean 'unet'"),
+        ("a * b", "cannot compute"),
+        ("1 / a", "cannot compute"),
+        ("a + 1", "cannot compute"),
+        ("a / 0", "cannot compute"),
+        ("a * (1/0)", "divide 1 by zero"),
+        ("0.5", "expected a model"),
+        ("[a, b]", "expected a model"),
+        ("d = d + a; d", "unknown model or step 'd'"),
+        ("a = b; a", "has the name of a model"),
+        ("s = a; s = b; s", "earlier step"),
+        ("amplify(a, b)", "factor must be a number"),
+        ("mbw(a, b)", "two models and one list"),
+        ("mbw(a, b, [1, 2, 3])", "3 block weights; this family takes 26"),
+        ("mbw(a, b, 'GRAD_W')", "did you mean 'GRAD_V'"),
+        ("mbw(a, b, 'GRAD_V', convention='comfi')", "unknown block convention"),
+        ("mbw(a, b, 'GRAD_V', bass=0)", "did you mean 'base'"),
+        ("mbw(a, b, [a])", "must be numbers"),
+        ("blocks('GRAD_V')", "expected a model"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(formula: str, says: str) -> None:
+    with pytest.raises(Refused, match=says):
+        meaning(formula)
+
+
+@pytest.mark.parametrize(
+    ("formula", "at"),
+    [
+        ("", 0),
+        ("a +", 3),
+        ("a b", 2),
+        ("(a", 2),
+        ("a)", 1),
+        ("a $ b", 2),
+        ("mean(a b)", 7),
+        ("a.", 2),
+        ("1.2.3", 3),
+        ("f(,)", 2),
+    ],
+)
+def test_a_slip_of_the_pen_is_pointed_at(formula: str, at: int) -> None:
+    with pytest.raises(Refused) as refusal:
+        parse(f"s = b\n{formula}" if formula else formula)
+    assert str(refusal.value).splitlines()[-1] == "  " + " " * at + "^"
+
+
+def test_nothing_that_anyone_types_crashes() -> None:
+    rng = random.Random(0)
+    words = [
+        *"abc+-*/()[],.=;\n '\"#",
+        "0.5",
+        "1e9",
+        "mean(",
+        "mbw(",
+        "amplify(",
+        "blocks('GRAD_V')",
+        ".unet",
+        "é",
+        "１",
+    ]
+    for _ in range(3000):
+        text = "".join(rng.choices(words, k=rng.randint(1, 14)))
+        try:
+            meaning(text)
+        except Refused:
+            continue
+    for deep in ("(" * 5000 + "a" + ")" * 5000, "-" * 5000 + "a", "a" + "+a-a" * 5000, "[" * 5000):
+        try:
+            assert meaning(deep) in ({"a": 1.0}, {"a": -1.0})
+        except Refused:
+            continue
+
+
+def test_steps_that_double_each_time_cost_nothing() -> None:
+    steps = "\n".join(f"s{i + 1} = s{i} + s{i} - s{i}" for i in range(60))
+    assert meaning(f"s0 = a\n{steps}\ns60") == {"a": 1}

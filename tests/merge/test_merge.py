@@ -1,0 +1,195 @@
+"""Whole merges of small checkpoints against float64 arithmetic, and the promises about bytes, lineage and bad input."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from enogu.core.networks.header import read_header
+from enogu.core.networks.keys import place
+from enogu.core.networks.stream import StreamWriter
+from enogu.core.records.errors import Failed, Refused
+from enogu.core.records.job import Job
+from enogu.merge import stage
+from enogu.merge.config import MergeConfig
+from enogu.merge.engine import Engine
+from enogu.merge.lineage import RECIPE, make_metadata
+from enogu.merge.plan import make_plan
+from tests.merge import pico
+
+A, B, C = (pico.tensors(seed) for seed in range(3))
+
+
+def merged(tmp_path: Path, formula: str, models: dict[str, dict[str, Tensor]], **options: str) -> dict[str, Tensor]:
+    files = pico.write(tmp_path, **models)
+    stage.merge(MergeConfig(formula=formula, **options), files, tmp_path / "out.safetensors")
+    return safetensors.torch.load_file(tmp_path / "out.safetensors")
+
+
+def test_half_and_half_is_rounded_once(tmp_path: Path) -> None:
+    result = merged(tmp_path, "0.5*a + 0.5*b", {"a": A, "b": B})
+    assert result.keys() == A.keys()
+    for key in result.keys() - {pico.IDS, pico.VAE}:
+        expected = (0.5 * A[key].double() + 0.5 * B[key].double()).half()
+        assert torch.equal(result[key], expected), key
+    assert torch.equal(result[pico.VAE], A[pico.VAE])
+    assert torch.equal(result[pico.IDS], A[pico.IDS])
+    assert result[pico.IDS].dtype == torch.int64
+
+
+def test_add_difference(tmp_path: Path) -> None:
+    result = merged(tmp_path, "a + 1.0*(b - c)", {"a": A, "b": B, "c": C})
+    for key in result.keys() - {pico.IDS, pico.VAE}:
+        expected = A[key].double() + B[key].double() - C[key].double()
+        assert torch.equal(result[key], expected.half()), key
+
+
+def test_block_weights_hit_their_blocks(tmp_path: Path) -> None:
+    numbers = [i / 26 for i in range(26)]
+    result = merged(tmp_path, f"mbw(a, b, {numbers})", {"a": A, "b": B})
+    where = {pico.TEXT: 0, pico.TIME: 1, pico.MIDDLE: 13, pico.HEAD: 25}
+    where |= {pico.unet(f"IN{i:02d}"): 1 + i for i in range(12)} | {pico.unet(f"OUT{i:02d}"): 14 + i for i in range(12)}
+    assert where.keys() == A.keys() - {pico.IDS, pico.VAE}
+    for key, number in where.items():
+        expected = torch.lerp(A[key].double(), B[key].double(), numbers[number])
+        torch.testing.assert_close(result[key].double(), expected, rtol=2**-11, atol=2**-25)
+
+
+def test_components_come_from_where_the_formula_says(tmp_path: Path) -> None:
+    result = merged(tmp_path, "a.unet + b.te + c.vae", {"a": A, "b": B, "c": C})
+    assert torch.equal(result[pico.MIDDLE], A[pico.MIDDLE])
+    assert torch.equal(result[pico.TEXT], B[pico.TEXT])
+    assert torch.equal(result[pico.VAE], C[pico.VAE])
+
+
+def test_policies_choose_the_vae_and_the_text_encoder(tmp_path: Path) -> None:
+    result = merged(tmp_path, "0.5*a + 0.5*b", {"a": A, "b": B, "c": C}, vae="c", text="b")
+    assert torch.equal(result[pico.VAE], C[pico.VAE])
+    assert torch.equal(result[pico.TEXT], B[pico.TEXT])
+
+
+def test_a_vae_is_blended_when_asked(tmp_path: Path) -> None:
+    result = merged(tmp_path, "0.5*a + 0.5*b", {"a": A, "b": B}, vae="formula")
+    assert torch.equal(result[pico.VAE], (0.5 * A[pico.VAE].double() + 0.5 * B[pico.VAE].double()).half())
+
+
+@pytest.mark.parametrize(("dtype", "expected"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_dtypes(tmp_path: Path, dtype: str, expected: torch.dtype) -> None:
+    result = merged(tmp_path, "a + 0.1*(b - a)", {"a": A, "b": B}, dtype=dtype, precision="fp64")
+    exact = 0.9 * A[pico.MIDDLE].double() + 0.1 * B[pico.MIDDLE].double()
+    assert torch.equal(result[pico.MIDDLE], exact.to(expected))
+    assert result[pico.VAE].dtype == expected
+    assert result[pico.IDS].dtype == torch.int64
+
+
+def test_threads_pieces_and_order_never_change_a_byte(tmp_path: Path) -> None:
+    files = pico.write(tmp_path, a=A, b=B, c=C)
+    seen = set()
+    for formula in ("a + 0.3*(b - c)", "0.3*(b - c) + a", "-0.3*c + a + 0.3*b"):
+        for threads, piece in ((1, 1 << 18), (2, 64), (8, 7)):
+            plan = make_plan(MergeConfig(formula=formula, vae="a"), stage.read_headers(files))
+            engine = Engine(threads=threads, piece=piece)
+            engine.run(plan, files, tmp_path / "out.safetensors", {})
+            seen.add(hashlib.sha256((tmp_path / "out.safetensors").read_bytes()).hexdigest())
+    assert len(seen) == 1
+
+
+def test_the_file_carries_its_recipe_and_true_hashes(tmp_path: Path) -> None:
+    files = pico.write(tmp_path, a=A, b=B)
+    out = tmp_path / "out.safetensors"
+    _, written = stage.merge(MergeConfig(formula="0.5*a + 0.5*b"), files, out)
+    raw, header = out.read_bytes(), read_header(out)
+    assert written.sha256 == hashlib.sha256(raw).hexdigest()
+    assert header.metadata["modelspec.hash_sha256"] == "0x" + hashlib.sha256(raw[header.data_start :]).hexdigest()
+    assert header.metadata["modelspec.merged_from"] == "A,B"
+    recipe = json.loads(header.metadata[RECIPE])
+    assert recipe["formula"] == "0.5*a + 0.5*b"
+    for name, path in files.items():
+        assert recipe["models"][name]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert str(tmp_path) not in raw[8 : header.data_start].decode()
+    stage.merge(MergeConfig(formula="0.5*child + 0.5*a"), {"child": out, **files}, tmp_path / "next.safetensors")
+    ancestry = json.loads(read_header(tmp_path / "next.safetensors").metadata[RECIPE])
+    assert ancestry["models"]["child"]["merge"]["models"]["b"]["title"] == "B"
+
+
+def test_what_must_not_be_blended_is_not(tmp_path: Path) -> None:
+    a = {**A, "v_pred": torch.zeros(0), "alphas_cumprod": torch.linspace(1, 0, 9), "model_ema.decay": torch.ones(1)}
+    result = merged(tmp_path, "0.5*a + 0.5*b", {"a": a, "b": B})
+    assert torch.equal(result["alphas_cumprod"], a["alphas_cumprod"])
+    assert result["v_pred"].shape == (0,)
+    assert "model_ema.decay" not in result
+    plan = make_plan(MergeConfig(formula="0.5*a + 0.5*b"), stage.read_headers(pico.write(tmp_path, a=a, b=B)))
+    assert any("prediction type" in warning for warning in plan.warnings)
+
+
+def test_a_tensor_that_one_model_lacks_is_copied_and_told(tmp_path: Path) -> None:
+    b = {key: tensor for key, tensor in B.items() if key != pico.MIDDLE}
+    files = pico.write(tmp_path, a=A, b=b)
+    plan, _ = stage.merge(MergeConfig(formula="0.5*a + 0.5*b"), files, tmp_path / "out.safetensors")
+    assert torch.equal(safetensors.torch.load_file(tmp_path / "out.safetensors")[pico.MIDDLE], A[pico.MIDDLE])
+    assert any(pico.MIDDLE in warning for warning in plan.warnings)
+
+
+def test_models_of_different_shapes_are_refused_before_any_work(tmp_path: Path) -> None:
+    wide = {**B, pico.MIDDLE: torch.ones(16, 1)}
+    with pytest.raises(Refused, match=r"\[16, 16\] in a and \[16, 1\] in b"):
+        merged(tmp_path, "0.5*a + 0.5*b", {"a": A, "b": wide})
+    other = {f"{key}.x" if place(key).component == "unet" else key: value for key, value in B.items()}
+    with pytest.raises(Refused, match="not of one family"):
+        merged(tmp_path, "0.5*a + 0.5*b", {"a": A, "b": other})
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_nan_is_named_and_nothing_is_written(tmp_path: Path) -> None:
+    bad = {**B, pico.MIDDLE: B[pico.MIDDLE].clone().index_fill_(1, torch.tensor(3), float("nan"))}
+    with pytest.raises(Failed, match=f"{pico.MIDDLE} of b holds NaN"):
+        merged(tmp_path, "0.5*a + 0.5*b", {"a": A, "b": bad})
+    with pytest.raises(Failed, match="does not fit into float16"):
+        merged(tmp_path, "a + 1000000*(b - c)", {"a": A, "b": B, "c": C})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "b.safetensors", "c.safetensors"]
+    kept = merged(tmp_path, "0.5*a + 0.5*b", {"a": A, "b": bad}, nonfinite="keep")
+    assert torch.equal(kept[pico.MIDDLE].isnan(), bad[pico.MIDDLE].isnan())
+
+
+def test_an_interrupt_leaves_no_file_and_a_rerun_goes_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job(out=tmp_path / "out", inputs={"models": pico.write(tmp_path, a=A, b=B)})
+    config = MergeConfig(formula="0.5*a + 0.5*b")
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StreamWriter, "write", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            stage.run(config, job)
+    assert os.listdir(job.out) == []
+    summary = stage.run(config, job)
+    assert summary["tensors"] == {"merged": 28, "copied": 2}
+    assert json.loads((job.out / "plan.json").read_text())["sha256"] == summary["sha256"]
+    assert (job.out / "model.safetensors").exists()
+
+
+def test_the_names_that_a_recipe_must_provide() -> None:
+    formula = "d = b - 'c 2'\nmbw(a, a + d, 'GRAD_V') + 0*mean('x*')"
+    assert MergeConfig(formula=formula, vae="e").model_names() == ("b", "c 2", "a", "e")
+    with pytest.raises(Refused, match="unknown dtype"):
+        MergeConfig(formula="a", dtype="fp17")
+
+
+def test_the_slip_in_a_published_list_is_pointed_out(tmp_path: Path) -> None:
+    numbers = "[1,.9,.7,.5,.3,.1,1,1,1,1,1,1,0,0,0,0,0,0,0,0,1,.3,.5,.7,.9,1]"
+    plan = make_plan(MergeConfig(formula=f"mbw(a, b, {numbers})"), stage.read_headers(pico.write(tmp_path, a=A, b=B)))
+    assert any("if the list was meant as 25 numbers" in warning for warning in plan.warnings)
+
+
+def test_metadata_of_a_foreign_recipe_does_no_harm(tmp_path: Path) -> None:
+    files = pico.write(tmp_path, a=A, b=B)
+    headers = stage.read_headers(files)
+    headers["a"] = type(headers["a"])(headers["a"].tensors, {RECIPE: "{not json"}, headers["a"].data_start)
+    plan = make_plan(MergeConfig(formula="0.5*a + 0.5*b"), headers)
+    assert json.loads(make_metadata(plan, headers)[RECIPE])["models"]["a"]["merge"] == "{not json"
