@@ -36,9 +36,10 @@ class LatentsConfig:
             raise Refused(f"step = {self.step}: the VAE works on cells of 8 pixels; give 8, 16, 32 or 64")
         if self.area < self.step**2:
             raise Refused(f"area = {self.area} is less than one step of {self.step} squared; raise area or lower step")
-        if self.max_side and not self.step <= self.min_side <= self.max_side and self.min_side:
+        if not self.step <= (self.min_side or self.step) <= (self.max_side or self.area):
             raise Refused(
-                f"min_side = {self.min_side} lies outside step to max_side = {self.max_side}; swap or drop them"
+                f"min_side = {self.min_side}, max_side = {self.max_side}: "
+                f"give step ({self.step}) <= min_side <= max_side, or 0 to derive them from the area"
             )
         for name, least in (("min_side", 0), ("max_side", 0), ("batch", 1), ("max_pixels", 1)):
             if getattr(self, name) < least:

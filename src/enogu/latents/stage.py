@@ -75,7 +75,7 @@ def _vae(config: LatentsConfig, job: Job) -> tuple[Moments, str]:
     vae = load_model(job.one("model"), device=job.device).vae
     recipe = settings_hash({"vae": fingerprint(vae), "resize": RESIZE_RECIPE, "precision": config.precision})
     if config.precision != "fp32":
-        vae = vae.to(memory_format=torch.channels_last)
+        vae = vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Moments(vae.moments, device=job.device, precision=config.precision), recipe
 
 

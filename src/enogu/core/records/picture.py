@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from enogu.core.records.errors import Failed
 
@@ -77,6 +77,8 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
         image = Image.open(io.BytesIO(data))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PictureError("too large", str(error)) from error
+    except UnidentifiedImageError as error:
+        raise PictureError("unreadable", "no picture format that is known here") from error
     except Exception as error:  # a header parser fed with broken bytes may raise anything
         raise PictureError("unreadable", str(error)) from error
     width, height = image.size
