@@ -37,7 +37,9 @@ def images(plan: Plan) -> Mapping[str, int | None]:
     counts: dict[str, int | None] = {}
     for id, task in plan.tasks.items():
         upstream = [counts[one] for one in _reads(plan, id) if one in counts]
-        counts[id] = _images(task.stage.kind, task.stage.config, upstream)
+        done = task.done()
+        known = done.summary.get("posts") if done else None
+        counts[id] = known if known is not None else _images(task.stage.kind, task.stage.config, upstream)
     return counts
 
 

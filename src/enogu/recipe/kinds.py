@@ -47,11 +47,11 @@ KINDS = MappingProxyType(
     }
 )
 
-# Checkpoints and taggers inside this package, by the name that a recipe uses for them.
+# What this package brings along, by what it can stand for and the name that a recipe uses.
 EMBEDDED = MappingProxyType(
     {
-        "mini-sd1": "mini/data/mini-sd1.safetensors",
-        "mini-tagger": "mini/data/tagger",
+        "model": {"mini-sd1": "mini/data/mini-sd1.safetensors"},
+        "tagger": {"mini": "mini/data/tagger"},
     }
 )
 

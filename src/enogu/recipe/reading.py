@@ -101,13 +101,14 @@ def _table(table: Table, name: str) -> Table:
 
 def _model(value: Any, where: str, folder: Path) -> ModelConfig:
     if isinstance(value, str):
-        if value not in EMBEDDED:
-            raise Refused(f"{where}: {unknown('embedded model', value, EMBEDDED)}; a file is {{ file = {value!r} }}")
-        return ModelConfig(file=PACKAGE / EMBEDDED[value])
+        embedded = EMBEDDED["model"]
+        if value not in embedded:
+            raise Refused(f"{where}: {unknown('embedded model', value, embedded)}; a file is {{ file = {value!r} }}")
+        return ModelConfig(file=PACKAGE / embedded[value])
     if not isinstance(value, dict):
         raise Refused(f'{where}: expected {{ file = "..." }} or the name of an embedded model, got {value!r}')
     model = build(ModelConfig, value, where)
-    return dataclasses.replace(model, file=folder / model.file)
+    return dataclasses.replace(model, file=folder / model.file.expanduser())
 
 
 def _stage(id: str, traits: Kind, value: Any, *, inherited: Mapping[str, Any], folder: Path) -> Stage:
@@ -119,7 +120,7 @@ def _stage(id: str, traits: Kind, value: Any, *, inherited: Mapping[str, Any], f
     fields = {field.name for field in dataclasses.fields(shape)}
     defaults = {key: item for key, item in inherited.items() if key in fields}
     config = build(shape, {**defaults, **value}, id)
-    anchored = {key: str(folder / path) for key in traits.paths if (path := getattr(config, key))}
+    anchored = {key: str(folder / Path(path).expanduser()) for key in traits.paths if (path := getattr(config, key))}
     return Stage(kind, name, dataclasses.replace(config, **anchored), traits)
 
 

@@ -86,7 +86,7 @@ def resolve(recipe: Recipe, reference: Reference) -> Source:
         return Source(stage=found[0], images=int(images) if at else None)
     if MODEL in reference.kinds and name in recipe.models and not at:
         return Source(path=str(recipe.models[name].file), sha256=recipe.models[name].sha256)
-    if outside := _outside(recipe, name):
+    if outside := _outside(recipe, reference):
         return Source(path=outside)
     raise _missing(recipe, reference, name)
 
@@ -95,10 +95,11 @@ def _fits(stage: Stage, reference: Reference) -> bool:
     return stage.kind in reference.kinds or (MODEL in reference.kinds and bool(stage.traits.model))
 
 
-def _outside(recipe: Recipe, name: str) -> str:
-    if name in EMBEDDED:
-        return str(PACKAGE / EMBEDDED[name])
-    return str(recipe.path.parent / name) if "/" in name else ""
+def _outside(recipe: Recipe, reference: Reference) -> str:
+    for kind in reference.kinds:
+        if file := EMBEDDED.get(kind, {}).get(reference.name):
+            return str(PACKAGE / file)
+    return str(recipe.path.parent / reference.name) if "/" in reference.name else ""
 
 
 def _missing(recipe: Recipe, reference: Reference, name: str) -> Refused:
@@ -107,4 +108,5 @@ def _missing(recipe: Recipe, reference: Reference, name: str) -> Refused:
         return Refused(f"{name!r} is the stage {other[0]}; expected one of kind {spoken}")
     known = [stage.name for stage in recipe.stages.values() if _fits(stage, reference)]
     known += recipe.models if MODEL in reference.kinds else []
+    known += [embedded for kind in reference.kinds for embedded in EMBEDDED.get(kind, ())]
     return unknown(f"{spoken} stage", name, known)

@@ -1,0 +1,168 @@
+"""The command line: exit statuses, one line per mistake, no traceback."""
+
+import io
+
+import pretend
+import pytest
+
+import enogu.cli
+from enogu.cli import main
+from enogu.cli.demo import learnt
+from enogu.cli.plan import shown
+from enogu.cli.progress import ProgressLine, duration, pace_text
+from enogu.cli.table import table
+from enogu.core.records.errors import Failed, Refused
+from enogu.recipe.plan import plan
+from enogu.recipe.reading import read
+
+
+def test_help_lists_the_verbs_that_there_are(capsys):
+    assert main(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"\n  {verb}" in said for verb in ("demo", "plan", "run", "train"))
+    assert main([]) == 2
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"enogu {enogu.__version__}\n"
+
+
+def test_an_unknown_verb(capsys):
+    assert main(["pla"]) == 2
+    assert capsys.readouterr().err == "enogu: unknown verb 'pla'; did you mean 'plan'?\n"
+
+
+@pytest.mark.parametrize(("error", "status"), [(Refused("one\ntwo"), 2), (Failed("three"), 1)])
+def test_errors_of_ours_are_lines_and_a_status(error, status, capsys, monkeypatch):
+    def fail(args):
+        raise error
+
+    monkeypatch.setattr("enogu.cli.plan.run", fail)
+    assert main(["plan", "x.toml"]) == status
+    assert capsys.readouterr().err == "".join(f"enogu: {line}\n" for line in str(error).splitlines())
+
+
+def test_an_error_in_a_recipe_is_refused_before_any_work(tmp_path, capsys):
+    path = tmp_path / "r.toml"
+    path.write_text('[recipe]\nname = "r"\nsead = 3\n[booru.new]\nposts = "many"\n')
+    for verb in (["plan", str(path)], ["run", str(path)], ["train", str(path), "tuned"]):
+        assert main(verb) == 2
+        assert capsys.readouterr().err.splitlines() == [
+            "enogu: r.toml: recipe: unknown key 'sead'; did you mean 'seed'?",
+            "enogu: r.toml: booru.new.posts: expected a whole number, got 'many'",
+        ]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_run_and_plan_a_recipe(tmp_path, capsys):
+    path = tmp_path / "r.toml"
+    path.write_text('[recipe]\nname = "r"\n[machine]\nthreads = 1\n[booru.new]\nposts = 4\nlong_side = [64, 64]\n')
+    assert main(["plan", str(path)]) == 0
+    before = capsys.readouterr().out
+    assert "booru.new  to do         4" in before
+    assert "to run: 1 of 1; never timed here: 1" in before
+    assert main(["run", str(path), "new"]) == 0
+    assert "booru.new: done in " in capsys.readouterr().err
+    assert main(["run", str(path)]) == 0
+    assert "booru.new: done before, in " in capsys.readouterr().err
+    assert main(["plan", str(path)]) == 0
+    assert "to run: 0 of 1\n" in capsys.readouterr().out
+    assert main(["plan", str(path), "--set", "booru.new.posts=8"]) == 0
+    assert "to run: 1 of 1: " in capsys.readouterr().out
+    assert main(["run", str(path), "old"]) == 2
+    assert capsys.readouterr().err == "enogu: unknown stage 'old'; known: booru.new\n"
+
+
+def test_a_plan_tells_what_reads_what(tmp_path):
+    path = tmp_path / "r.toml"
+    path.write_text('[recipe]\nname = "r"\n[draw.a]\ncount = 5\n[read.r]\ndrawings = "a"\n')
+    text = shown(plan(read(path, kinds=pretend.KINDS)))
+    assert [line.split() for line in text.splitlines()[2:4]] == [
+        ["draw.a", "to", "do"],
+        ["read.r", "to", "do", "draw.a"],
+    ]
+    assert text.endswith(f"in {tmp_path / 'enogu-work' / 'r'}")
+
+
+def test_what_was_learnt_is_a_table():
+    one = {"name": "recall", "model": "base", "mean": 0.1, "spread": 0.02}
+    two = {"name": "recall", "model": "tuned", "mean": 0.834, "spread": 0.011}
+    measures = {
+        "models": ["base", "tuned"],
+        "measures": [one, two],
+        "ceiling": {"recall": 0.95},
+        "verdicts": ["better"],
+    }
+    assert learnt(measures).splitlines() == [
+        "               base        tuned  ceiling",
+        "-----------------------------------------",
+        "recall  0.10 ± 0.02  0.83 ± 0.01     0.95",
+        "",
+        "better",
+    ]
+
+
+def test_a_table_is_laid_out_by_its_widest_cells():
+    assert table([["", "bb"], ["aaa", "c"]]) == "     bb\n-------\naaa   c"
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def progress(stream):
+    """Return a progress line and the clock that it reads, in seconds."""
+    now = [0.0]
+    return ProgressLine("[1/2] train.a", stream, clock=lambda: now[0]), now
+
+
+def test_a_terminal_shows_one_line_with_rate_and_time_left():
+    line, now = progress(stream := Terminal())
+    for second in range(11):
+        now[0] = float(second)
+        line(second * 20, 1000, "images")
+    assert stream.getvalue().split("\r\x1b[K")[-1] == "[1/2] train.a: 200 of 1,000 images, 20/s, 40 s left"
+    assert "\n" not in stream.getvalue()
+    line.clear()
+    assert stream.getvalue().endswith("\r\x1b[K")
+
+
+def test_a_log_gets_a_line_every_ten_seconds():
+    line, now = progress(stream := io.StringIO())
+    for second in range(61):
+        now[0] = float(second)
+        line(second, 120, "images")
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 6
+    assert lines[-1] == "[1/2] train.a: 60 of 120 images, 1/s, 1 min 00 s left"
+
+
+def test_the_rate_counts_from_where_a_resumed_run_starts():
+    line, now = progress(stream := Terminal())
+    line(900, 1000, "images")
+    now[0] = 10.0
+    line(950, 1000, "images")
+    assert stream.getvalue().endswith("950 of 1,000 images, 5/s, 10 s left")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"),
+        (9.9, "9.9 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (3599.7, "1 h 00 min"),
+        (90000, "25 h 00 min"),
+    ],
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_slow_rates_are_told_per_minute():
+    assert (pace_text(123.4), pace_text(0.05)) == ("123/s", "3/min")
