@@ -68,4 +68,4 @@ def _post(line: bytes) -> dict[str, Any] | str:
         return "not JSON" if line.strip() else "empty line"
     if not isinstance(post, dict):
         return "not an object"
-    return post if isinstance(post.get("id"), int) else "no id"
+    return post if type(post.get("id")) is int else "no id"

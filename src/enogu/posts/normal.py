@@ -81,4 +81,4 @@ def _truth(flag: pl.Expr) -> pl.Expr:
 
 
 def _tags(text: pl.Expr) -> pl.Expr:
-    return text.fill_null("").str.extract_all(r"\S+")
+    return text.fill_null("").str.normalize("NFC").str.extract_all(r"\S+")
