@@ -94,7 +94,7 @@ def test_threads_pieces_and_order_never_change_a_byte(tmp_path: Path) -> None:
         for threads, piece in ((1, 1 << 18), (2, 64), (8, 7)):
             plan = make_plan(MergeConfig(formula=formula, vae="a"), stage.read_headers(files))
             engine = Engine(threads=threads, piece=piece)
-            engine.run(plan, files, tmp_path / "out.safetensors", {})
+            engine.run(plan, files, tmp_path / "out.safetensors", metadata={})
             seen.add(hashlib.sha256((tmp_path / "out.safetensors").read_bytes()).hexdigest())
     assert len(seen) == 1
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from enogu.cli.progress import ProgressLine
+from enogu.core.networks.header import open_read
 from enogu.core.records.errors import Refused
 from enogu.merge.config import DTYPES, PRECISIONS, MergeConfig
 from enogu.merge.plan import make_plan
@@ -45,9 +46,8 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    formula = Path(args.formula[1:]).read_text(encoding="utf-8") if args.formula.startswith("@") else args.formula
     config = MergeConfig(
-        formula=formula,
+        formula=_formula(args.formula),
         dtype=args.dtype,
         precision=args.precision,
         vae=args.vae,
@@ -66,6 +66,13 @@ def run(args: argparse.Namespace) -> int:
     result = {**summary(plan), "out": str(args.out), "sha256": written.sha256}
     print(json.dumps(result, indent=1) if args.json else f"{text(plan)}\n{args.out}: sha256 {written.sha256}")
     return 0
+
+
+def _formula(text: str) -> str:
+    if not text.startswith("@"):
+        return text
+    with open_read(Path(text[1:])) as handle:
+        return handle.read().decode("utf-8", errors="replace")
 
 
 def _files(pairs: list[str]) -> dict[str, Path]:

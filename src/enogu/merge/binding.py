@@ -5,7 +5,7 @@ from typing import TypeAlias, Union
 
 from enogu.core.records.errors import Refused, unknown
 from enogu.merge.algebra import Applied, Combination
-from enogu.merge.method import Method, Space
+from enogu.merge.method import Method, Slot, Space
 
 Value: TypeAlias = Union[float, str, Combination, tuple["Value", ...]]  # noqa: UP007 - the name is quoted
 
@@ -19,7 +19,7 @@ def bind(method: Method, tensors: list[Combination], options: Mapping[str, float
         raise Refused(f"{method.name}({wanted}) was given {len(tensors)} models")
     slots = [*single, *(method.slots[-1:] * (len(tensors) - len(single)))]
     for slot, tensor in zip(slots, tensors, strict=True):
-        _check(method, slot.name, slot.space, tensor)
+        _check(method, slot, tensor)
     if method.returns is Space.ALIKE and len({tensor.is_weight for tensor in tensors}) > 1:
         raise Refused(f"{method.name}() takes weights or differences, not both at once")
     if method.grain == "linear":
@@ -32,15 +32,17 @@ def bind(method: Method, tensors: list[Combination], options: Mapping[str, float
     return Combination(((node, 1.0),))
 
 
-def _check(method: Method, slot: str, space: Space, tensor: Combination) -> None:
+def _check(method: Method, slot: Slot, tensor: Combination) -> None:
     fits = {
         Space.WEIGHT: tensor.is_weight,
         Space.DELTA: tensor.is_delta and bool(tensor.terms),
         Space.ALIKE: tensor.is_weight or tensor.is_delta,
     }
-    if not fits[space]:
-        wanted = {"weight": "a weight", "delta": "a difference"}.get(space.value, "a weight or a difference")
-        raise Refused(f"{method.name}(): {slot} takes {wanted}; {tensor} has coefficients that sum to {tensor.space:g}")
+    if not fits[slot.space]:
+        wanted = {"weight": "a weight", "delta": "a difference"}.get(slot.space.value, "a weight or a difference")
+        raise Refused(
+            f"{method.name}(): {slot.name} takes {wanted}; {tensor} has coefficients that sum to {tensor.space:g}"
+        )
 
 
 def read_options(method: Method, numbers: Sequence[float], given: Mapping[str, Value]) -> dict[str, float | str]:

@@ -21,6 +21,7 @@ from enogu.merge.plan import KeyPlan, Plan
 
 PIECE = 1 << 18  # elements: 1 MiB in float32, which stays in a core's cache
 MAX_THREADS = 8  # more only wait for the disk
+AHEAD = 2  # tensors that are measured before they are computed
 PRECISION = {"fp32": torch.float32, "fp64": torch.float64}
 
 
@@ -32,7 +33,7 @@ class Engine:
     piece: int = PIECE
     progress: Progress = silent
 
-    def run(self, plan: Plan, files: Mapping[str, Path], out: Path, metadata: Mapping[str, str]) -> Written:
+    def run(self, plan: Plan, files: Mapping[str, Path], out: Path, *, metadata: Mapping[str, str]) -> Written:
         """Write the merge that a plan describes."""
         with ExitStack() as stack:
             readers = {name: stack.enter_context(Reader(files[name])) for name in plan.sources}
@@ -53,10 +54,10 @@ class Engine:
         return writer.written
 
     def _write(self, run: "_Run", writer: StreamWriter) -> None:
-        waiting: deque[tuple[KeyPlan, int, Future[Tensor]]] = deque()
+        waiting: deque[tuple[_Piece, Future[Tensor]]] = deque()
         total, done = run.plan.out_bytes, 0
-        for item, start, future in run.pieces():
-            waiting.append((item, start, future))
+        for piece in run.pieces():
+            waiting.append((piece, run.pool.submit(piece.compute)))
             while len(waiting) > 2 * self.threads:
                 done += _flush(writer, *waiting.popleft())
                 self.progress(done, total, "bytes")
@@ -65,9 +66,38 @@ class Engine:
             self.progress(done, total, "bytes")
 
 
-def _flush(writer: StreamWriter, item: KeyPlan, start: int, future: Future[Tensor]) -> int:
-    data = as_bytes(future.result())
-    writer.write(item.key, data, offset=start * item.spec.dtype.itemsize)
+@dataclass(frozen=True)
+class _Piece:
+    """Elements [start, stop) of one tensor of the result."""
+
+    item: KeyPlan
+    evaluation: Evaluation
+    start: int
+    stop: int
+    finite: bool  # whether NaN and infinities stop the merge
+
+    def compute(self) -> Tensor:
+        """Return the elements as they go into the file."""
+        if self.item.action == "copied":
+            (name,) = self.item.result.models()
+            return self.evaluation.read(name, self.start, self.stop)
+        result = self.evaluation.value(self.item.result, self.start, self.stop).to(self.item.spec.dtype)
+        if self.finite and not bool(torch.isfinite(result).all()):
+            raise Failed(self._blame())
+        return result
+
+    def _blame(self) -> str:
+        for name in sorted(set(self.item.result.models())):
+            if not bool(torch.isfinite(self.evaluation.read(name, self.start, self.stop)).all()):
+                remedy = "repair it, or let it through with nonfinite = 'keep'"
+                return f"{self.item.key} of {name} holds NaN or infinities; {remedy}"
+        kind = str(self.item.spec.dtype).removeprefix("torch.")
+        return f"{self.item.key}: the result does not fit into {kind}; write it wider, or change the formula"
+
+
+def _flush(writer: StreamWriter, piece: _Piece, computed: Future[Tensor]) -> int:
+    data = as_bytes(computed.result())
+    writer.write(piece.item.key, data, offset=piece.start * piece.item.spec.dtype.itemsize)
     return len(data)
 
 
@@ -81,45 +111,28 @@ class _Run:
     piece: int
     _ahead: deque[tuple[KeyPlan, int, Future[Evaluation]]] = field(default_factory=deque)
 
-    def pieces(self) -> Iterator[tuple[KeyPlan, int, "Future[Tensor]"]]:
-        """Submit and yield every piece."""
+    def pieces(self) -> Iterator[_Piece]:
+        """Yield every piece, its tensor measured."""
         for item in self.plan.kept.values():
             together = unit(item.result, item.spec.shape)
             step = max(self.piece // together, 1) * together
             self._ahead.append((item, step, self.pool.submit(self._measure, item, step)))
-            if len(self._ahead) > 2:
+            if len(self._ahead) > AHEAD:
                 yield from self._cut()
         while self._ahead:
             yield from self._cut()
 
-    def _cut(self) -> Iterator[tuple[KeyPlan, int, "Future[Tensor]"]]:
+    def _cut(self) -> Iterator[_Piece]:
         item, step, measured = self._ahead.popleft()
-        evaluation = measured.result()
+        evaluation, finite = measured.result(), self.plan.config.nonfinite == "refuse"
         for start, stop in cuts(math.prod(item.spec.shape), step):
-            yield item, start, self.pool.submit(self._compute, item, evaluation, start, stop)
+            yield _Piece(item, evaluation, start, stop, finite)
 
     def _measure(self, item: KeyPlan, step: int) -> Evaluation:
         config = self.plan.config
         evaluation = Evaluation(item.key, item.spec.shape, self.readers, PRECISION[config.precision], config.seed)
         evaluation.measure(item.result, step)
         return evaluation
-
-    def _compute(self, item: KeyPlan, evaluation: Evaluation, start: int, stop: int) -> Tensor:
-        if item.action == "copied":
-            (name,) = item.result.models()
-            return evaluation.read(name, start, stop)
-        value = evaluation.value(item.result, start, stop)
-        result = value.to(item.spec.dtype)
-        if self.plan.config.nonfinite == "refuse" and not bool(torch.isfinite(result).all()):
-            raise Failed(self._blame(item, evaluation, start, stop))
-        return result
-
-    def _blame(self, item: KeyPlan, evaluation: Evaluation, start: int, stop: int) -> str:
-        for name in sorted(set(item.result.models())):
-            if not bool(torch.isfinite(evaluation.read(name, start, stop)).all()):
-                return f"{item.key} of {name} holds NaN or infinities; repair it, or keep them with nonfinite = 'keep'"
-        kind = str(item.spec.dtype).removeprefix("torch.")
-        return f"{item.key}: the result does not fit into {kind}; write it wider, or change the formula"
 
 
 @contextmanager

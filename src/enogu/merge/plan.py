@@ -130,17 +130,17 @@ class _Planner:
         if why == "ema":
             return KeyPlan(key, "dropped", _spec(first, "same"), Combination(), "a moving average, stale after a merge")
         if why or policy != "formula":
-            return self._copy(key, holders, chosen, f"never blended: {why}" if why else f"policy: {policy}")
+            return self._copy(key, holders, chosen, why=f"never blended: {why}" if why else f"policy: {policy}")
         result = self._meaning(key)
         if not result.terms:
-            return self._copy(key, holders, chosen, "the formula does not speak of it")
+            return self._copy(key, holders, chosen, why="the formula does not speak of it")
         needed = set(result.models())
         if missing := needed - holders.keys():
-            return self._copy(key, holders, next(iter(holders)), f"missing from {', '.join(sorted(missing))}")
+            return self._copy(key, holders, next(iter(holders)), why=f"missing from {', '.join(sorted(missing))}")
         self._same_shape(key, {name: holders[name] for name in self.order if name in needed})
         (node, coefficient), *more = result.terms
         if not more and isinstance(node, Model) and coefficient == 1.0:
-            return self._copy(key, holders, node.name, "the formula takes it as it is")
+            return self._copy(key, holders, node.name, why="the formula takes it as it is")
         return KeyPlan(key, "merged", _spec(first, self.config.dtype), result)
 
     def policy(self, component: str) -> str:
@@ -170,7 +170,7 @@ class _Planner:
             self.meanings[where.component, where.block] = meaning.result
         return self.meanings[where.component, where.block]
 
-    def _copy(self, key: str, holders: Mapping[str, TensorInfo], source: str, why: str) -> KeyPlan:
+    def _copy(self, key: str, holders: Mapping[str, TensorInfo], source: str, *, why: str) -> KeyPlan:
         name = source if source in holders else next(iter(holders))
         if name != source:
             why += f"; missing from {source}"

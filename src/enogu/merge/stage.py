@@ -30,7 +30,7 @@ def merge(
     headers = read_headers(files)
     plan = make_plan(config, headers)
     engine = Engine(threads=threads, progress=progress)
-    return plan, engine.run(plan, files, out, make_metadata(plan, headers))
+    return plan, engine.run(plan, files, out, metadata=make_metadata(plan, headers))
 
 
 def run(config: MergeConfig, job: Job) -> dict[str, Any]:

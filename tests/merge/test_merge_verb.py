@@ -1,0 +1,66 @@
+"""`enogu merge` as a maker meets it: exit status, plan, and nothing overwritten."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from enogu.cli import main
+from enogu.core.networks.header import read_header
+from tests.merge import pico
+
+
+@pytest.fixture
+def bound(tmp_path: Path) -> list[str]:
+    files = pico.write(tmp_path, a=pico.tensors(0), b=pico.tensors(1))
+    return [f"{name}={path}" for name, path in files.items()]
+
+
+def test_a_plan_says_what_becomes_of_each_part_and_writes_nothing(
+    bound: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    assert main(["merge", "mbw(a, b, 'GRAD_V', base=0.25)", *bound, "--plan"]) == 0
+    shown = capsys.readouterr().out
+    assert "UNet: M00: 1 copied from a" not in shown
+    assert "text encoder: 1 merged as 0.75*a + 0.25*b" in shown
+    assert "VAE: 1 copied from a (policy: first)" in shown
+    assert "IN06, OUT05: 2 merged as 0.5*a + 0.5*b" in shown
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_plan_as_json_lists_every_tensor(bound: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["merge", "0.5*a + 0.5*b", *bound, "--plan", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert {row["key"] for row in plan["keys"]} == pico.tensors(0).keys()
+    assert {row["action"] for row in plan["keys"]} == {"merged", "copied"}
+
+
+def test_a_merge_is_written_once(bound: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.safetensors"
+    (tmp_path / "formula.txt").write_text("0.5*a\n+ 0.5*b")
+    arguments = ["merge", f"@{tmp_path / 'formula.txt'}", *bound, "-o", str(out), "--dtype", "bf16"]
+    assert main(arguments) == 0
+    assert read_header(out).tensors[pico.MIDDLE].dtype == "BF16"
+    before = out.read_bytes()
+    assert main(arguments) == 2
+    assert "exists" in capsys.readouterr().err
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["a + b", "-o", "x"], "sum to 2"),
+        (["a", "b=again", "-o", "x"], "bind each model once"),
+        (["a", "c", "-o", "x"], "NAME=FILE"),
+        (["a"], "-o OUT"),
+        (["0.5*a + 0.5*c", "c=missing", "--plan"], "missing: No such file"),
+        (["@missing", "-o", "x"], "missing: No such file"),
+    ],
+)
+def test_mistakes_are_refused_without_a_traceback(
+    bound: list[str], capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
+    assert main(["merge", arguments[0], *bound, *arguments[1:]]) == 2
+    assert says in capsys.readouterr().err
