@@ -14,6 +14,7 @@ SCHEMA: dict[str, pl.DataType] = {
     "groups": pl.List(pl.Struct({"name": pl.String(), "words": pl.List(pl.String())})),
     "text": pl.String(),
 }
+NOTHING = pl.lit(None, dtype=pl.String)
 
 
 def compose(posts: pl.DataFrame, everyone: pl.DataFrame, config: CaptionsConfig) -> pl.DataFrame:
@@ -21,9 +22,10 @@ def compose(posts: pl.DataFrame, everyone: pl.DataFrame, config: CaptionsConfig)
     told = posts.join(_numbers(everyone, config), on="id", how="left", maintain_order="left")
     groups = {
         **tag_groups(told, drop=config.drop, drop_noise=config.drop_noise),
-        **{kind: pl.concat_list(kind).list.drop_nulls() for kind in ("quality", "aesthetic")},
-        "rating": rating_words(config.rating) if config.rating else _nothing(),
-        "year": pl.concat_list("year_number", "year").list.drop_nulls(),
+        "quality": _words("quality_word"),
+        "aesthetic": _words("aesthetic_word"),
+        "rating": rating_words(config.rating) if config.rating else pl.lit([], dtype=pl.List(pl.String)),
+        "year": _words("year_number", "year_word"),
     }
     rows = [
         told.select(
@@ -38,19 +40,17 @@ def compose(posts: pl.DataFrame, everyone: pl.DataFrame, config: CaptionsConfig)
 
 
 def _numbers(everyone: pl.DataFrame, config: CaptionsConfig) -> pl.DataFrame:
-    """Return the quality, aesthetic and year words of every post."""
-    said = {}
-    for kind, name in (("quality", config.quality), ("aesthetic", config.aesthetic), ("year", config.year)):
-        said[kind] = word(table(kind, name)) if name else pl.lit(None, dtype=pl.String)
-    number = pl.format("year {}", pl.col("created_at").dt.year())
-    said["year_number"] = number if config.year_number else pl.lit(None, dtype=pl.String)
-    return everyone.select("id", **said).unique("id", keep="first")
+    """Return the quality, aesthetic and year words of every post; without a table, none."""
+    chosen = {"quality": config.quality, "aesthetic": config.aesthetic, "year": config.year}
+    said = {f"{kind}_word": word(table(kind, name)) if name else NOTHING for kind, name in chosen.items()}
+    number = pl.format("year {}", pl.col("created_at").dt.year()) if config.year_number else NOTHING
+    return everyone.select("id", **said, year_number=number).unique("id", keep="first")
+
+
+def _words(*columns: str) -> pl.Expr:
+    return pl.concat_list(columns).list.drop_nulls()
 
 
 def _in_order(groups: Mapping[str, pl.Expr], order: Sequence[str]) -> pl.Expr:
     named = [pl.struct(name=pl.lit(kind), words=groups[kind]) for kind in order if kind != MARK]
     return pl.concat_list(named)
-
-
-def _nothing() -> pl.Expr:
-    return pl.lit([], dtype=pl.List(pl.String))

@@ -1,0 +1,93 @@
+"""The fold over processors: what chance may change, how often, and what it must leave alone."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from enogu.captions.caption import Rules, caption, plain
+from enogu.captions.stage import shuffled
+
+POST = [
+    ("count", "1girl"),
+    ("character", "miku"),
+    *(("general", f"tag {number}") for number in range(6)),
+    ("quality", "best quality"),
+    ("rating", "safe"),
+]
+WORDS = [word for _, word in POST]
+
+
+def reads(rules, count=4000):
+    rng = np.random.default_rng(0)
+    return [caption(POST, rules, rng) for _ in range(count)]
+
+
+def test_without_rules_the_words_stand_as_written():
+    assert set(reads(Rules(), 5)) == {", ".join(WORDS)}
+
+
+def test_shuffling_keeps_every_word_and_the_places_of_the_others():
+    rules = Rules(shuffled=frozenset({"general", "quality"}))
+    first = Counter()
+    for text in reads(rules):
+        words = text.split(", ")
+        assert sorted(words) == sorted(WORDS)
+        assert words[:2] == ["1girl", "miku"]
+        assert words[-1] == "safe"
+        first[words[2]] += 1
+    assert len(first) == 7  # six tags and the quality word share seven places
+    assert all(abs(count - 4000 / 7) < 4 * (4000 / 7 * 6 / 7) ** 0.5 for count in first.values())
+
+
+def test_captions_are_dropped_at_their_rate():
+    empty = sum(text == "" for text in reads(Rules(drop_caption=0.125)))
+    assert abs(empty - 500) < 4 * (4000 * 0.125 * 0.875) ** 0.5
+
+
+def test_words_are_dropped_at_their_rate_but_never_from_spared_groups():
+    counts = Counter()
+    for text in reads(Rules(drop_tags=0.3, never_drop=frozenset({"count", "rating"}))):
+        words = text.split(", ")
+        assert words == [word for word in WORDS if word in words]
+        counts.update(words)
+    assert counts["1girl"] == counts["safe"] == 4000
+    for word in set(WORDS) - {"1girl", "safe"}:
+        assert abs(counts[word] - 2800) < 4 * (4000 * 0.3 * 0.7) ** 0.5
+
+
+def test_a_limit_keeps_groups_by_priority_and_draws_within_one():
+    rules = Rules(limit=5, priority=("count", "rating", "general"))
+    counts = Counter()
+    for text in reads(rules):
+        words = text.split(", ")
+        assert len(words) == 5
+        assert words == [word for word in WORDS if word in words]
+        assert {"1girl", "safe"} <= set(words)
+        assert not {"miku", "best quality"} & set(words)
+        counts.update(words)
+    for number in range(6):
+        assert abs(counts[f"tag {number}"] - 2000) < 4 * (4000 * 0.5 * 0.5) ** 0.5
+
+
+def test_plain_takes_the_first_of_each_group_and_nothing_from_chance():
+    rules = Rules(limit=4, priority=("count", "general"), drop_caption=0.99, drop_tags=0.99)
+    assert plain(POST, rules) == "1girl, tag 0, tag 1, tag 2"
+    assert plain(POST, Rules(shuffled=frozenset({"general"}))) == ", ".join(WORDS)
+
+
+def test_a_limit_that_nothing_exceeds_changes_nothing():
+    assert set(reads(Rules(limit=10, priority=("rating",)), 5)) == {", ".join(WORDS)}
+
+
+@pytest.mark.parametrize(
+    ("order", "after", "groups"),
+    [
+        (("count", "|||", "general", "year"), "|||", {"general", "year"}),
+        (("count", "|||", "general", "|||", "year"), "|||", {"general"}),
+        (("count", "artist", "general"), "count", {"artist", "general"}),
+        (("count", "general"), "", set()),
+    ],
+)
+def test_marks_say_what_is_shuffled(order, after, groups):
+    assert shuffled(order, after) == groups

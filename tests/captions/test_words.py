@@ -1,0 +1,139 @@
+"""Quality, aesthetic, rating and year words, against the tables of the cards that they come from."""
+
+from collections import Counter
+from datetime import UTC, datetime
+
+import numpy as np
+import polars as pl
+import pytest
+
+from enogu.captions.words import check_span, percentile, rating_words, table, word
+from enogu.core.records.errors import Refused
+
+
+def said(kind, name, **columns):
+    return pl.DataFrame(columns).select(word(table(kind, name))).to_series().to_list()
+
+
+@pytest.mark.parametrize(
+    ("score", "expected"),
+    [
+        (10_000, "best quality"),
+        (150, "best quality"),
+        (149, "amazing quality"),
+        (100, "amazing quality"),
+        (99, "great quality"),
+        (75, "great quality"),
+        (74, "normal quality"),
+        (0, "normal quality"),
+        (-1, "bad quality"),
+        (-4, "bad quality"),
+        (-5, "worst quality"),
+        (-999, "worst quality"),
+        (None, None),
+    ],
+)
+def test_animeboysxl_quality_words_have_its_exact_edges(score, expected):
+    assert said("quality", "animeboysxl", score=pl.Series([score], dtype=pl.Int64)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("score", "expected"),
+    [
+        (6.675, "best aesthetic"),
+        (6.674, "great aesthetic"),
+        (6.0, "great aesthetic"),
+        (5.999, "normal aesthetic"),
+        (5.0, "normal aesthetic"),
+        (4.999, "bad aesthetic"),
+    ],
+)
+def test_animeboysxl_aesthetic_words_have_its_exact_edges(score, expected):
+    assert said("aesthetic", "animeboysxl", aesthetic=[score]) == [expected]
+
+
+def test_kohaku_quality_words_fall_by_percentile_within_each_rating():
+    rng = np.random.default_rng(0)
+    general, explicit = rng.permutation(1000), rng.permutation(2000) + 100_000  # no ties; explicit ones are liked more
+    ratings = ["general"] * 1000 + ["explicit"] * 2000
+    words = said("quality", "kohaku", fav_count=[*general, *explicit], rating=ratings)
+    shares = {
+        "masterpiece": 5,
+        "best quality": 10,
+        "great quality": 10,
+        "good quality": 25,
+        "normal quality": 25,
+        "low quality": 15,
+        "worst quality": 10,
+    }
+    assert Counter(words[:1000]) == {name: share * 10 for name, share in shares.items()}
+    assert Counter(words[1000:]) == {name: share * 20 for name, share in shares.items()}
+    assert words[int(general.argmax())] == "masterpiece"
+    assert words[int(general.argmin())] == "worst quality"
+
+
+def test_a_percentile_is_the_share_below_with_ties_counted_half():
+    rng = np.random.default_rng(1)
+    values = [None if rng.random() < 0.1 else int(value) for value in rng.integers(0, 12, 300)]
+    group = rng.integers(0, 3, 300).tolist()
+    frame = pl.DataFrame({"value": values, "group": group})
+    found = frame.select(percentile(pl.col("value"), ("group",))).to_series().to_list()
+    for value, name, share in zip(values, group, found, strict=True):
+        peers = [other for other, its in zip(values, group, strict=True) if its == name and other is not None]
+        if value is None:
+            assert share is None
+        else:
+            below = sum(other < value for other in peers) + sum(other == value for other in peers) / 2
+            assert share == pytest.approx(100 * below / len(peers))
+
+
+def test_posts_that_all_have_one_score_are_ordinary():
+    assert set(said("quality", "kohaku", fav_count=[0] * 50, rating=["general"] * 50)) == {"normal quality"}
+
+
+@pytest.mark.parametrize(
+    ("year", "expected"),
+    [
+        (2005, "old"),
+        (2010, "old"),
+        (2011, "early"),
+        (2014, "early"),
+        (2015, "mid"),
+        (2017, "mid"),
+        (2018, "recent"),
+        (2020, "recent"),
+        (2021, "newest"),
+        (2024, "newest"),
+    ],
+)
+def test_hakubooru_year_words(year, expected):
+    assert said("year", "hakubooru", created_at=[datetime(year, 12, 31, tzinfo=UTC)]) == [expected]
+
+
+def test_years_that_a_table_was_not_made_for_are_refused():
+    posts = pl.DataFrame({"created_at": [datetime(year, 1, 1, tzinfo=UTC) for year in (2012, 2025, 2026)]})
+    with pytest.raises(Refused, match=r"knows 2005 to 2024, but 2 posts are from 2025 to 2026.*'fifths'"):
+        check_span(posts, table("year", "hakubooru"), "hakubooru")
+
+
+def test_fifths_follow_the_posts_own_dates():
+    days = [datetime(1990 + number, 1, 1, tzinfo=UTC) for number in range(50)]
+    words = said("year", "fifths", created_at=days)
+    assert words == [name for name in ("old", "early", "mid", "recent", "newest") for _ in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("kohaku", [["safe"], ["sensitive"], ["nsfw"], ["explicit", "nsfw"], []]),
+        ("animeboysxl", [[], ["slightly nsfw"], ["fairly nsfw"], ["very nsfw"], []]),
+    ],
+)
+def test_rating_words(name, expected):
+    ratings = ["general", "sensitive", "questionable", "explicit", "unknown"]
+    assert pl.DataFrame({"rating": ratings}).select(rating_words(name)).to_series().to_list() == expected
+
+
+def test_an_unknown_table_is_refused_with_the_nearest():
+    with pytest.raises(Refused, match=r"captions\.quality 'kohako'; did you mean 'kohaku'"):
+        table("quality", "kohako")
