@@ -62,6 +62,7 @@ class BlendConfig:
 class LookConfig:
     models: Annotated[tuple[str, ...], Ref("model")]
     eyes: Annotated[str | None, Ref("eyes")] = None
+    heldout: Annotated[str | None, Ref("draw")] = None
 
 
 @dataclass(frozen=True, kw_only=True)

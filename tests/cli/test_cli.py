@@ -104,7 +104,7 @@ def test_what_was_learnt_is_a_table():
 
 
 def test_a_table_is_laid_out_by_its_widest_cells():
-    assert table([["", "bb"], ["aaa", "c"]]) == "     bb\n-------\naaa   c"
+    assert table([["", "bb"], ["aaa", "c"]], "<>") == "     bb\n-------\naaa   c"
 
 
 class Terminal(io.StringIO):

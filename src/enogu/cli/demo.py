@@ -50,7 +50,7 @@ def learnt(measures: dict[str, Any]) -> str:
     for name in names:
         best = f"{ceiling[name]:.2f}" if name in ceiling else ""
         rows.append([name, *(cells.get((name, model), "") for model in models), best])
-    return "\n".join([table(rows), "", *measures["verdicts"]])
+    return "\n".join([table(rows, "<" + ">" * (len(models) + 1)), "", *measures["verdicts"]])
 
 
 def _made(whole: Plan, kind: str) -> list[Path]:

@@ -1,10 +1,14 @@
 """`enogu plan RECIPE`: what a recipe would do; nothing is run."""
 
 import argparse
+import json
+import sys
+from dataclasses import asdict
 
 from enogu.cli.progress import duration
 from enogu.cli.recipes import add_arguments, planned
 from enogu.cli.table import table
+from enogu.recipe.cautions import cautions
 from enogu.recipe.forecast import Forecast, forecast
 from enogu.recipe.plan import Plan
 
@@ -15,12 +19,16 @@ def parser() -> argparse.ArgumentParser:
         prog="enogu plan", description="Show what a recipe would do and what is done already; nothing is run."
     )
     add_arguments(verb)
+    verb.add_argument("--json", action="store_true", help="print one object per stage")
     return verb
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    print(shown(planned(args)))
+    plan = planned(args)
+    print(json.dumps([asdict(one) for one in forecast(plan)], indent=1) if args.json else shown(plan))
+    for line in cautions(plan):
+        print(f"note: {line}", file=sys.stderr)
     return 0
 
 
@@ -34,7 +42,7 @@ def shown(plan: Plan) -> str:
     unknown = sum(one.seconds is None for one in left)
     cost = f": {duration(known)}, as timed here before" if known else ""
     untimed = f"; never timed here: {unknown}" if unknown else ""
-    return f"{table(rows)}\n\nto run: {len(left)} of {len(stages)}{cost}{untimed}\nin {plan.work}"
+    return f"{table(rows, '<<>><')}\n\nto run: {len(left)} of {len(stages)}{cost}{untimed}\nin {plan.work}"
 
 
 def _count(one: Forecast) -> str:

@@ -3,11 +3,8 @@
 from collections.abc import Sequence
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Lay out rows of cells: the first column left, the others right, the first row a heading over a rule."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(cell.ljust(width) if place == 0 else cell.rjust(width) for place, (cell, width) in enumerate(cells))
-        for cells in (zip(row, widths, strict=True) for row in rows)
-    ]
+def table(rows: Sequence[Sequence[str]], align: str) -> str:
+    """Lay out rows of cells under a heading and a rule; `align` has < or > for each column."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map("{:{}{}}".format, row, align, widths)) for row in rows]
     return "\n".join(line.rstrip() for line in [lines[0], "-" * len(lines[0]), *lines[1:]])

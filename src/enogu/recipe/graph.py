@@ -38,6 +38,10 @@ class Graph:
             raise unknown("stage", name, self.order)
         return found[0]
 
+    def behind(self, ids: Iterable[str]) -> set[str]:
+        """Return all that these stages stand on, themselves among them."""
+        return set(self.needed(ids, lambda id: False))
+
     def needed(self, ids: Iterable[str], finished: Callable[[str], bool]) -> tuple[str, ...]:
         """Return, in order, the stages that must be run to have these; what stands behind a finished one is not."""
         waiting, keep = [id for id in ids if not finished(id)], set[str]()

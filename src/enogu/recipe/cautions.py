@@ -1,0 +1,41 @@
+"""What a maker should know before a plan is run, though nothing forbids it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from enogu.recipe.plan import Plan
+
+WINDOW = "75"  # tokens of CLIP's window between its marks; a longer caption is split or cut
+
+
+def cautions(plan: Plan) -> list[str]:
+    """Return the warnings about a plan, one line each."""
+    return [*_seen_when_held_out(plan), *_long_captions(plan), *_left_behind(plan)]
+
+
+def _seen_when_held_out(plan: Plan) -> Iterator[str]:
+    """Pictures that a judge takes for held out, though a model it judges was trained on them."""
+    for id, edges in plan.graph.edges.items():
+        held_out = {edge.source.stage for edge in edges if edge.field == "heldout"}
+        judged = [edge.source.stage for edge in edges if edge.field in ("grid", "models") and edge.source.stage]
+        for stage in sorted(held_out & plan.graph.behind(judged)):
+            yield f"{id}: {stage} is held out here, but models that are judged were trained on it"
+
+
+def _long_captions(plan: Plan) -> Iterator[str]:
+    for id, task in plan.tasks.items():
+        done = task.done() if task.stage.kind == "captions" else None
+        sets: dict[str, Any] = done.summary["sets"] if done else {}
+        for name, figures in sets.items():
+            if share := figures["share_over"].get(WINDOW):
+                yield f"{id}: {share:.1%} of the captions {name!r} are longer than {WINDOW} tokens"
+
+
+def _left_behind(plan: Plan) -> Iterator[str]:
+    """Folders that belong to other settings than these."""
+    current = {task.folder.name for task in plan.tasks.values()}
+    folders = plan.work.iterdir() if plan.work.exists() else ()
+    old = [path for path in folders if path.is_dir() and path.name not in current and not path.name.startswith(".")]
+    if old:
+        size = sum(file.stat().st_size for path in old for file in path.rglob("*") if file.is_file())
+        yield f"{len(old)} folders of other settings (earlier ones, --mini, --set) hold {size / 1e6:,.0f} MB"

@@ -1,0 +1,59 @@
+"""Before a run: what is done, what is foretold, what a maker should know."""
+
+from enogu.recipe.cautions import cautions
+from enogu.recipe.forecast import forecast
+from enogu.recipe.kinds import KINDS
+from enogu.recipe.ledger import append
+from enogu.recipe.plan import plan
+from enogu.recipe.reading import read
+
+BOORU = '[recipe]\nname = "r"\n[booru.a]\nposts = 300\n[posts.b]\nbooru = "a"\n[captions.c]\nposts = "b"\n'
+
+
+def foretold(tmp_path, *runs):
+    """Return the forecast of a small real recipe after runs written to its ledger as (id, ended, images, seconds)."""
+    path = tmp_path / "r.toml"
+    path.write_text(BOORU)
+    found = plan(read(path, kinds=KINDS))
+    found.work.mkdir(parents=True)
+    for id, ended, images, seconds in runs:
+        append(found.work / "ledger.jsonl", {"id": id, "ended": ended, "images": images, "seconds": seconds})
+    return {one.id: one for one in forecast(found)}
+
+
+def test_pictures_are_counted_down_the_graph(tmp_path):
+    assert [(one.state, one.images, one.seconds) for one in foretold(tmp_path).values()] == [("to do", 300, None)] * 3
+
+
+def test_times_come_from_the_median_of_finished_runs(tmp_path):
+    runs = [("booru.x", "done", 100, 10), ("booru.y", "done", 100, 40), ("booru.y", "done", 50, 10)]
+    lost = [("booru.x", "KeyboardInterrupt", 100, 0), ("captions.c", "done", None, 7)]
+    times = foretold(tmp_path, *runs, *lost)
+    assert {id: one.seconds for id, one in times.items()} == {"booru.a": 60.0, "posts.b": None, "captions.c": None}
+
+
+def test_pictures_that_were_trained_on_are_not_held_out(recipe, tmp_path):
+    (tmp_path / "m.safetensors").write_bytes(b"m")
+    text = """
+        [models]
+        m = { file = "m.safetensors" }
+        [draw.a]
+        [draw.b]
+        [bake.t]
+        start = "m"
+        phases = [{ rate = 1.0, drawings = "a" }]
+        [look.l]
+        models = ["t"]
+        heldout = "%s"
+    """
+    assert cautions(plan(recipe(text % "b"))) == []
+    told = "look.l: draw.a is held out here, but models that are judged were trained on it"
+    assert cautions(plan(recipe(text % "a"))) == [told]
+
+
+def test_folders_of_other_settings_are_counted(recipe):
+    found = plan(recipe("[draw.a]"))
+    (found.work / "draw-a-00000000").mkdir(parents=True)
+    (found.work / "draw-a-00000000" / "0.txt").write_bytes(b"x" * 3_000_000)
+    (found.work / ".locks").mkdir()
+    assert cautions(found) == ["1 folders of other settings (earlier ones, --mini, --set) hold 3 MB"]
