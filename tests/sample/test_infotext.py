@@ -32,10 +32,10 @@ def test_a_real_infotext_comes_back_byte_for_byte() -> None:
 def test_fields_stand_in_the_order_of_a1111() -> None:
     settings = Settings(sampler="Euler", steps=28, cfg=4.5, width=64, height=96, clip_skip=2, emphasis="No norm")
     text = str(
-        Request(prompt="a", negative="b", seed=5, settings=settings).infotext("half, merged", "0123456789abcdef")
+        Request(prompt="a", negative="(b)", seed=5, settings=settings).infotext("half, merged", "0123456789abcdef")
     )
     assert text.startswith(
-        "a\nNegative prompt: b\nSteps: 28, Sampler: Euler, Schedule type: Automatic, CFG scale: 4.5, Seed: 5, "
+        "a\nNegative prompt: (b)\nSteps: 28, Sampler: Euler, Schedule type: Automatic, CFG scale: 4.5, Seed: 5, "
         'Size: 64x96, Model hash: 0123456789, Model: "half, merged", Clip skip: 2, RNG: CPU, Emphasis: No norm, '
         "Version: enogu "
     )
@@ -43,6 +43,7 @@ def test_fields_stand_in_the_order_of_a1111() -> None:
     assert "Negative" not in plain
     assert "CFG scale: 7," in plain
     assert "Clip skip" not in plain
+    assert "Emphasis" not in plain
 
 
 def test_values_survive_writing_and_reading() -> None:

@@ -40,12 +40,15 @@ def empty_chunk() -> Chunk:
 
 @dataclass
 class _Cutter:
+    """A1111's state machine: the open chunk, and where its last comma stands."""
+
     comma: int
     closed: list[Chunk] = field(default_factory=list)
     open: list[tuple[int, float]] = field(default_factory=list)
     last_comma: int | None = None  # where it stands among the open tokens
 
     def add(self, token: int, weight: float) -> None:
+        """Append a token, closing the chunk first if it is full."""
         full = len(self.open) == CHUNK_TOKENS
         if token == self.comma:
             self.last_comma = len(self.open)
@@ -59,6 +62,7 @@ class _Cutter:
         self.open.append((token, weight))
 
     def close(self) -> None:
+        """Frame the open chunk and begin another."""
         self.closed.append(_framed(self.open))
         self.open, self.last_comma = [], None
 

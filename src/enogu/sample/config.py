@@ -43,7 +43,7 @@ class GridConfig:
     width: int = 512  # pixels
     height: int = 512  # pixels
     clip_skip: int = 1  # the text encoder's layer counted from its last, which is 1
-    emphasis: Emphasis = "Original"  # how (word:1.2) weighs; "No norm" leaves out A1111's rescaling
+    emphasis: Emphasis = "No norm"  # how (word:1.2) weighs; "Original" adds A1111's rescaling by a mean near 0
     rng: str = "CPU"  # or NV: where noise comes from, as A1111 names it
     precision: str = "fp32"  # or bf16: the UNet's autocast, several times faster where the hardware has it
     batch: int = 0  # pictures drawn at once; 0: as many as fit in a megapixel, at most 64

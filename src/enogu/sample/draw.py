@@ -28,7 +28,7 @@ def draw(model: StableDiffusion, requests: Sequence[Request]) -> NDArray[np.uint
     assert all(request.settings == settings for request in requests)
     table = NoiseTable(alphas_cumprod(cast(Schedule, model.family.schedule)))
     method = methods.method(settings.sampler)
-    sigmas = methods.levels(settings.schedule, settings.sampler, table, settings.steps)
+    sigmas = methods.levels(settings.schedule, settings.sampler, table, steps=settings.steps)
     denoiser = Denoiser(_network(model, settings), table, cast(Prediction, model.family.prediction))
     conditionings = _conditionings(model, requests, settings.steps * method.calls_per_step)
     streams = [SOURCES[settings.rng](request.seed) for request in requests]

@@ -29,7 +29,7 @@ def _without_noise(walk: Callable[[Denoise, Tensor, Tensor], Tensor]) -> Walk:
 
 METHODS = MappingProxyType(
     {
-        "Euler a": Method(samplers.euler_ancestral),
+        "Euler a": Method(lambda denoise, x, levels, noise: samplers.euler_ancestral(denoise, x, levels, noise=noise)),
         "Euler": Method(_without_noise(samplers.euler)),
         "Heun": Method(_without_noise(samplers.heun), calls_per_step=2),
         "DPM++ 2M": Method(_without_noise(samplers.dpmpp_2m), automatic="Karras"),
@@ -54,7 +54,7 @@ def method(name: str) -> Method:
     return METHODS[name]
 
 
-def levels(schedule: str, sampler: str, table: NoiseTable, steps: int) -> Tensor:
+def levels(schedule: str, sampler: str, table: NoiseTable, *, steps: int) -> Tensor:
     """Return the sigmas of a run."""
     chosen = method(sampler).automatic if schedule == AUTOMATIC else schedule
     if chosen not in SCHEDULES:

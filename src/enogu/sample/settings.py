@@ -26,7 +26,7 @@ class Settings:
     width: int = 512
     height: int = 512
     clip_skip: int = 1
-    emphasis: Emphasis = "Original"
+    emphasis: Emphasis = "No norm"
     rng: str = "CPU"
     precision: str = "fp32"
 
@@ -79,8 +79,11 @@ class Request:
             "Model": model,
             "Clip skip": str(asked.clip_skip) if asked.clip_skip != 1 else "",
             "RNG": asked.rng,
-            "Emphasis": asked.emphasis if asked.emphasis != EMPHASES[0] else "",
+            "Emphasis": asked.emphasis if asked.emphasis != "Original" and self._is_weighted() else "",
             "Precision": asked.precision if asked.precision != PRECISIONS[0] else "",
             "Version": f"enogu {__version__}",
         }
         return Infotext(self.prompt, self.negative, {key: value for key, value in params.items() if value})
+
+    def _is_weighted(self) -> bool:
+        return any(bracket in self.prompt + self.negative for bracket in "([")

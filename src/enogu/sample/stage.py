@@ -1,20 +1,18 @@
 """The grid stage: every model draws every prompt under every seed; finished pictures survive a restart."""
 
 from collections.abc import Iterator, Sequence, Sized
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from PIL import Image
 
-from enogu.core.networks.checkpoint import load_model
 from enogu.core.records.files import atomic_path
 from enogu.core.records.hashes import sha256_file
 from enogu.core.records.job import Job
+from enogu.sample.cell import Cell, draw_cells
 from enogu.sample.config import GridConfig, PromptConfig
-from enogu.sample.draw import draw
-from enogu.sample.infotext import Infotext, number, read_png, write_png
+from enogu.sample.infotext import number
 from enogu.sample.settings import Request
 from enogu.sample.sheet import Sheet, contact_sheet, shown_size
 
@@ -35,70 +33,38 @@ SCHEMA: dict[str, pl.DataType] = {
 }
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One picture of a grid: where it belongs and what it is drawn from."""
-
-    model: str
-    sha256: str
-    row: int
-    request: Request
-
-    @property
-    def image(self) -> str:
-        """Return its path below the stage's folder."""
-        return f"images/{self.model}/{self.row:04}-{self.request.seed}.png"
-
-    @property
-    def infotext(self) -> Infotext:
-        """Return what the picture says of itself."""
-        return self.request.infotext(self.model, self.sha256)
-
-
 def run(config: GridConfig, job: Job) -> dict[str, Any]:
     """Draw what is missing, then write samples.parquet and grid.png."""
     rows = config.rows()
     files = job.all("models")
     hashes = {name: sha256_file(file) for name, file in files.items()}
-    cells = list(_cells(config, rows, hashes))
-    missing = [cell for cell in cells if read_png(job.out / cell.image) != str(cell.infotext)]
+    cells = [cell for name in files for cell in _column(config, rows, name, sha256=hashes[name])]
+    missing = [cell for cell in cells if not cell.is_drawn(job.out)]
     done = len(cells) - len(missing)
     for name, file in files.items():
-        for batch in _draw_missing([cell for cell in missing if cell.model == name], file, config, job):
+        mine = [cell for cell in missing if cell.model == name]
+        for batch in draw_cells(mine, file, job.out, device=job.device, at_once=config.pictures_at_once()):
             job.progress(done, len(cells), "pictures")
             done += batch
     job.progress(done, len(cells), "pictures")
     with atomic_path(job.out / "samples.parquet") as part:
-        _table(cells, rows).write_parquet(part)
-    _write_sheet(config, rows, cells, job.out)
-    return {"pictures": len(cells), "drawn": len(missing), "models": hashes, "prompts": len(rows)}
+        _table(rows, cells).write_parquet(part)
+    with atomic_path(job.out / "grid.png") as part:
+        _sheet(config, rows, cells, out=job.out).save(part, format="PNG")
+    return {"pictures": len(cells), "drawn": len(missing), "prompts": len(rows), "models": hashes}
 
 
-def _cells(config: GridConfig, rows: Sequence[PromptConfig], hashes: dict[str, str]) -> Iterator[Cell]:
+def _column(config: GridConfig, rows: Sequence[PromptConfig], model: str, *, sha256: str) -> Iterator[Cell]:
+    """Yield one model's pictures, row by row, seed by seed."""
     settings = config.settings()
-    for model, sha256 in hashes.items():
-        for index, row in enumerate(rows):
-            negative = config.negative if row.negative is None else row.negative
-            for seed in config.seeds:
-                request = Request(prompt=row.text, negative=negative, seed=seed, settings=settings)
-                yield Cell(model, sha256, index, request)
+    for index, row in enumerate(rows):
+        negative = config.negative if row.negative is None else row.negative
+        for seed in config.seeds:
+            request = Request(prompt=row.text, negative=negative, seed=seed, settings=settings)
+            yield Cell(f"images/{model}/{index:04}-{seed}.png", model, sha256, request=request, row=index)
 
 
-def _draw_missing(cells: Sequence[Cell], file: Path, config: GridConfig, job: Job) -> Iterator[int]:
-    """Draw one model's pictures batch by batch; yield how many each batch added."""
-    if not cells:
-        return
-    model = load_model(file, device=job.device)
-    step = config.pictures_at_once()
-    for start in range(0, len(cells), step):
-        batch = cells[start : start + step]
-        pictures = draw(model, [cell.request for cell in batch])
-        for cell, picture in zip(batch, pictures, strict=True):
-            write_png(job.out / cell.image, Image.fromarray(picture), cell.infotext)
-        yield len(batch)
-
-
-def _table(cells: Sequence[Cell], rows: Sequence[PromptConfig]) -> pl.DataFrame:
+def _table(rows: Sequence[PromptConfig], cells: Sequence[Cell]) -> pl.DataFrame:
     return pl.DataFrame([_record(cell, rows[cell.row]) for cell in cells], schema=SCHEMA)
 
 
@@ -121,34 +87,27 @@ def _record(cell: Cell, row: PromptConfig) -> dict[str, Any]:
     }
 
 
-def _write_sheet(config: GridConfig, rows: Sequence[PromptConfig], cells: Sequence[Cell], out: Path) -> None:
+def _sheet(config: GridConfig, rows: Sequence[PromptConfig], cells: Sequence[Cell], *, out: Path) -> Image.Image:
     hashes = {cell.model: cell.sha256 for cell in cells}
+    counts = (_count(hashes, "model"), _count(rows, "prompt"), _count(config.seeds, "seed"))
     sheet = Sheet(
-        heading=f"{_count(hashes, 'model')} × {_count(rows, 'prompt')} × {_count(config.seeds, 'seed')}",
+        heading=", ".join(counts),
         note=_note(config),
         rows=tuple(row.text for row in rows),
         columns=tuple((name, sha256[:10]) for name, sha256 in hashes.items()),
         seeds=config.seeds,
         picture=shown_size(config.width, config.height, len(cells)),
     )
-    per_model = len(rows) * len(config.seeds)
 
     def picture(row: int, column: int, seed: int) -> Image.Image:
-        return Image.open(out / cells[column * per_model + row * len(config.seeds) + seed].image)
+        return Image.open(out / cells[(column * len(rows) + row) * len(config.seeds) + seed].image)
 
-    with atomic_path(out / "grid.png") as part:
-        contact_sheet(sheet, picture).save(part, format="PNG")
+    return contact_sheet(sheet, picture)
 
 
 def _note(config: GridConfig) -> str:
-    parts = [
-        config.sampler,
-        f"{config.steps} steps",
-        f"CFG {number(config.cfg)}",
-        f"{config.width} × {config.height}",
-        *([f"not: {config.negative}"] if config.negative else []),
-    ]
-    return "  ·  ".join(parts)
+    parts = (config.sampler, f"{config.steps} steps", f"CFG {number(config.cfg)}", f"{config.width} x {config.height}")
+    return "  ·  ".join([*parts, *([f"not: {config.negative}"] if config.negative else [])])
 
 
 def _count(things: Sized, name: str) -> str:

@@ -45,7 +45,7 @@ def test_zero_terminal_snr_ends_at_zero_and_divides_the_snr_as_tabled() -> None:
 def test_x0_comes_back_from_a_perfect_prediction(prediction: str) -> None:
     x0, eps, abar = _batch()
     x_t = noised(x0, eps, abar)
-    assert torch.allclose(x0_from(prediction, target(prediction, x0, eps, abar), x_t, abar), x0, atol=1e-9)
+    assert torch.allclose(x0_from(prediction, target(prediction, x0, eps, abar=abar), x_t, abar=abar), x0, atol=1e-9)
 
 
 @pytest.mark.parametrize("scheme", ["min_snr", "soft_min_snr", "debiased"])
@@ -55,21 +55,21 @@ def test_weighted_eps_and_v_losses_of_one_model_are_equal(scheme: str) -> None:
     guess = x0 + 0.1 * torch.randn(x0.shape, generator=torch.Generator().manual_seed(0), dtype=x0.dtype)
     column = abar.view(-1, 1, 1, 1)
     said_eps = (x_t - column.sqrt() * guess) / (1 - column).sqrt()
-    said = {"eps": said_eps, "v": target("v", guess, said_eps, abar)}
+    said = {"eps": said_eps, "v": target("v", guess, said_eps, abar=abar)}
     losses = []
     for prediction in ("eps", "v"):
-        error = (said[prediction] - target(prediction, x0, eps, abar)).square().mean((1, 2, 3))
-        losses.append(loss_weight(scheme, prediction, snr(abar), 5.0) * error)
+        error = (said[prediction] - target(prediction, x0, eps, abar=abar)).square().mean((1, 2, 3))
+        losses.append(loss_weight(scheme, prediction, snr(abar), gamma=5.0) * error)
     assert torch.allclose(losses[0], losses[1], rtol=1e-9)
 
 
 def test_weights_are_those_of_the_papers() -> None:
     ratio = torch.tensor([0.01, 1.0, 5.0, 400.0], dtype=torch.float64)
-    assert torch.allclose(loss_weight("min_snr", "eps", ratio, 5.0), ratio.clamp(max=5) / ratio)
-    assert torch.allclose(loss_weight("soft_min_snr", "eps", ratio, 5.0), 5 / (ratio + 5))
-    assert torch.allclose(loss_weight("debiased", "eps", ratio, 5.0), ratio.rsqrt())
-    assert torch.allclose(loss_weight("debiased", "v", ratio, 5.0), ratio.sqrt() / (ratio + 1))
-    assert torch.equal(loss_weight("none", "v", ratio, 5.0), torch.ones(4, dtype=torch.float64))
+    assert torch.allclose(loss_weight("min_snr", "eps", ratio, gamma=5.0), ratio.clamp(max=5) / ratio)
+    assert torch.allclose(loss_weight("soft_min_snr", "eps", ratio, gamma=5.0), 5 / (ratio + 5))
+    assert torch.allclose(loss_weight("debiased", "eps", ratio, gamma=5.0), ratio.rsqrt())
+    assert torch.allclose(loss_weight("debiased", "v", ratio, gamma=5.0), ratio.sqrt() / (ratio + 1))
+    assert torch.equal(loss_weight("none", "v", ratio, gamma=5.0), torch.ones(4, dtype=torch.float64))
 
 
 def test_min_snr_v_uses_the_rescaled_schedule() -> None:

@@ -94,7 +94,7 @@ def test_euler_ancestral_draws_the_data_and_no_noise_for_its_last_step() -> None
         draws.append(None)
         return torch.randn(40_000, generator=generator, dtype=torch.float64)
 
-    x = samplers.euler_ancestral(ideal, start(40_000), sigmas, noise)
+    x = samplers.euler_ancestral(ideal, start(40_000), sigmas, noise=noise)
     assert len(draws) == 99
     assert x.mean().item() == pytest.approx(MEAN, abs=0.02)
     assert x.std().item() == pytest.approx(SPREAD, rel=0.05)
@@ -108,7 +108,7 @@ def test_denoiser_turns_a_perfect_network_into_the_ideal(prediction: str) -> Non
         at = abar[t.round().long()]
         sigma = ((1 - at) / at).sqrt()
         x0 = MEAN + (x_t / at.sqrt() - MEAN) * SPREAD**2 / (SPREAD**2 + sigma**2)
-        return target(prediction, x0, (x_t - at.sqrt() * x0) / (1 - at).sqrt(), at)
+        return target(prediction, x0, (x_t - at.sqrt() * x0) / (1 - at).sqrt(), abar=at)
 
     x = start(8)
     for step in (0, 400, 999):

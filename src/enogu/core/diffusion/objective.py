@@ -20,7 +20,7 @@ def noised(x0: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
     return signal * x0 + spread * noise
 
 
-def target(prediction: Prediction, x0: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
+def target(prediction: Prediction, x0: Tensor, noise: Tensor, *, abar: Tensor) -> Tensor:
     """Return what the model should say: the noise, or v (Salimans and Ho 2022, appendix D)."""
     if prediction == "eps":
         return noise
@@ -28,7 +28,7 @@ def target(prediction: Prediction, x0: Tensor, noise: Tensor, abar: Tensor) -> T
     return signal * noise - spread * x0
 
 
-def x0_from(prediction: Prediction, output: Tensor, x_t: Tensor, abar: Tensor) -> Tensor:
+def x0_from(prediction: Prediction, output: Tensor, x_t: Tensor, *, abar: Tensor) -> Tensor:
     """Return the x0 that a model's output implies; for eps it is undefined where abar is 0."""
     signal, spread = _scales(abar, x_t)
     if prediction == "eps":
@@ -41,7 +41,7 @@ def snr(abar: Tensor) -> Tensor:
     return abar / (1 - abar)
 
 
-def loss_weight(scheme: Weighting, prediction: Prediction, snr: Tensor, gamma: float = 5.0) -> Tensor:
+def loss_weight(scheme: Weighting, prediction: Prediction, snr: Tensor, *, gamma: float = 5.0) -> Tensor:
     """Return the factor on the squared error of the model's own prediction; "none" is 1 in either space.
 
     With zero terminal SNR every scheme but "none" weighs the last timestep 0 under v: that is exact, not a slip.

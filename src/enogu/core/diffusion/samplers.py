@@ -22,7 +22,7 @@ def euler(denoise: Denoise, x: Tensor, sigmas: Tensor) -> Tensor:
     return x
 
 
-def euler_ancestral(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: Noise) -> Tensor:
+def euler_ancestral(denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: Noise) -> Tensor:
     """Step to less noise than asked for and add fresh noise up to it (DDPM's posterior; k-diffusion, eta = 1)."""
     for sigma, below in _steps(sigmas):
         up, down = ancestral_split(sigma, below)

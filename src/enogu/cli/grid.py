@@ -1,0 +1,63 @@
+"""`enogu grid MODEL ... -p PROMPT ...`: draw model x prompt x seed, on one sheet."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from enogu.cli.drawing import add_arguments, checkpoint, shared
+from enogu.cli.progress import ProgressLine
+from enogu.cli.run import machine
+from enogu.core.records.errors import Refused
+from enogu.core.records.job import Job
+from enogu.recipe.config import MachineConfig
+from enogu.sample.config import GridConfig
+from enogu.sample.stage import run as run_stage
+
+EXAMPLE = """example:
+  enogu grid base.safetensors tuned=out/model.safetensors -p '1girl, red hair' -p '1boy, hat' --seeds 1 2 3 -o sheet"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the arguments of this verb."""
+    verb = argparse.ArgumentParser(
+        prog="enogu grid",
+        description="Draw every prompt with every model under every seed; DIR gets images/, samples.parquet, grid.png.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verb.add_argument("models", nargs="+", metavar="MODEL", help="a .safetensors file, NAME=FILE, or an embedded model")
+    verb.add_argument("-p", "--prompt", action="append", default=[], help="a row; may be given more than once")
+    verb.add_argument("--prompts", default="", metavar="FILE", help="more rows, one prompt per line")
+    verb.add_argument("--seeds", type=int, nargs="+", default=list(GridConfig.seeds), help="default: 1 2 3")
+    add_arguments(verb)
+    return verb
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    files = _files(args.models)
+    config = GridConfig(
+        models=tuple(files),
+        prompts=tuple(args.prompt),
+        prompts_file=args.prompts,
+        seeds=tuple(args.seeds),
+        **shared(args, next(iter(files.values()))),
+    )
+    line = ProgressLine("grid", sys.stderr)
+    device, threads = machine(MachineConfig())
+    run_stage(config, Job(out=args.out, inputs={"models": files}, progress=line, device=device, threads=threads))
+    line.clear()
+    print(args.out / "grid.png")
+    return 0
+
+
+def _files(models: list[str]) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for given in models:
+        name, equals, file = given.partition("=")
+        path = checkpoint(file if equals else given)
+        name = name if equals else path.stem
+        if name in files or "/" in name:
+            raise Refused(f"{given!r}: the column {name!r} is taken or holds a slash; name it, as in other=FILE")
+        files[name] = path
+    return files
