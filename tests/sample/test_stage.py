@@ -140,6 +140,8 @@ def test_prompts_come_from_a_file_too(tmp_path: Path) -> None:
         ({"seeds": ()}, "seeds = "),
         ({"seeds": (1, 1)}, "none twice"),
         ({"batch": -1}, "batch = -1"),
+        ({"prompts": ("(a:1.2.3)",)}, "1.2.3"),
+        ({"negative": "(a:..)"}, r"'\.\.'"),
         ({"sampler": "DDPM"}, "unknown sampler"),
     ],
 )

@@ -45,8 +45,11 @@ def run(args: argparse.Namespace) -> int:
     )
     line = ProgressLine("grid", sys.stderr)
     device, threads = machine(MachineConfig())
-    run_stage(config, Job(out=args.out, inputs={"models": files}, progress=line, device=device, threads=threads))
+    job = Job(out=args.out, inputs={"models": files}, progress=line, device=device, threads=threads)
+    summary = run_stage(config, job)
     line.clear()
+    for warning in summary["warnings"]:
+        print(f"enogu: {warning}", file=sys.stderr)
     print(args.out / "grid.png")
     return 0
 

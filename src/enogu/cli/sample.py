@@ -11,6 +11,7 @@ from enogu.core.records.hashes import sha256_file
 from enogu.recipe.config import MachineConfig
 from enogu.sample.cell import Cell, draw_cells
 from enogu.sample.config import GridConfig
+from enogu.sample.lint import lint
 from enogu.sample.settings import Request
 
 EXAMPLE = """example:
@@ -40,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
     path = checkpoint(args.model)
     seeds = tuple(range(args.seed, args.seed + args.count))
     config = GridConfig(models=(path.stem,), prompts=(args.prompt,), seeds=seeds, **shared(args, path))
+    for warning in lint(args.prompt):
+        print(f"enogu: {warning}", file=sys.stderr)
     cells = _cells(config, sha256_file(path))
     missing = [cell for cell in cells if not cell.is_drawn(args.out)]
     line, done = ProgressLine("sample", sys.stderr), 0

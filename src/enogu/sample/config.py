@@ -6,6 +6,7 @@ from typing import Annotated
 
 from enogu.core.records.errors import Refused
 from enogu.core.records.reference import Ref
+from enogu.sample.attention import attention
 from enogu.sample.encoding import Emphasis
 from enogu.sample.prompt import words
 from enogu.sample.settings import Settings
@@ -21,6 +22,11 @@ class PromptConfig:
     text: str  # in A1111's grammar
     tags: tuple[str, ...] = ()  # what it asks for; by default its own words
     negative: str | None = None  # instead of the grid's
+
+    def __post_init__(self) -> None:
+        """Refuse a weight that is no number."""
+        attention(self.text)
+        attention(self.negative or "")
 
     def asked(self) -> tuple[str, ...]:
         """Return the tags that a picture of this prompt should show."""
@@ -58,6 +64,10 @@ class GridConfig:
             raise Refused("no prompts: give `prompts`, a list, or `prompts_file`, a text file with one per line")
         if self.batch < 0:
             raise Refused(f"batch = {self.batch}: give a positive number, or 0 for as many as fit")
+        attention(self.negative)
+        for row in self.prompts:
+            if isinstance(row, str):
+                PromptConfig(text=row)
         self.settings()
 
     def settings(self) -> Settings:

@@ -13,6 +13,7 @@ from enogu.core.records.job import Job
 from enogu.sample.cell import Cell, draw_cells
 from enogu.sample.config import GridConfig, PromptConfig
 from enogu.sample.infotext import number
+from enogu.sample.lint import lint
 from enogu.sample.settings import Request
 from enogu.sample.sheet import Sheet, contact_sheet, shown_size
 
@@ -36,6 +37,7 @@ SCHEMA: dict[str, pl.DataType] = {
 def run(config: GridConfig, job: Job) -> dict[str, Any]:
     """Draw what is missing, then write samples.parquet and grid.png."""
     rows = config.rows()
+    warnings = [line for row in rows for line in lint(row.text)]
     files = job.all("models")
     hashes = {name: sha256_file(file) for name, file in files.items()}
     cells = [cell for name in files for cell in _column(config, rows, name, sha256=hashes[name])]
@@ -51,7 +53,7 @@ def run(config: GridConfig, job: Job) -> dict[str, Any]:
         _table(rows, cells).write_parquet(part)
     with atomic_path(job.out / "grid.png") as part:
         _sheet(config, rows, cells, out=job.out).save(part, format="PNG")
-    return {"pictures": len(cells), "drawn": len(missing), "prompts": len(rows), "models": hashes}
+    return {"pictures": len(cells), "drawn": len(missing), "prompts": len(rows), "models": hashes, "warnings": warnings}
 
 
 def _column(config: GridConfig, rows: Sequence[PromptConfig], model: str, *, sha256: str) -> Iterator[Cell]:
