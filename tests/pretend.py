@@ -131,15 +131,15 @@ def page(config: PageConfig, job: Job) -> dict[str, Any]:
 LENT = "a thing of another room"
 
 KINDS = {
-    "draw": Kind(config="pretend:DrawConfig", run="pretend:draw", paths=("source",)),
-    "read": Kind(config="pretend:ReadConfig", run="pretend:read"),
-    "bake": Kind(config="pretend:BakeConfig", run="pretend:bake", model="model.safetensors"),
+    "draw": Kind(config="tests.pretend:DrawConfig", run="tests.pretend:draw", paths=("source",)),
+    "read": Kind(config="tests.pretend:ReadConfig", run="tests.pretend:read"),
+    "bake": Kind(config="tests.pretend:BakeConfig", run="tests.pretend:bake", model="model.safetensors"),
     "blend": Kind(
-        config="pretend:BlendConfig",
-        run="pretend:blend",
-        lends=(("lent", "pretend:LENT"),),
+        config="tests.pretend:BlendConfig",
+        run="tests.pretend:blend",
+        lends=(("lent", "tests.pretend:LENT"),),
         model="model.safetensors",
     ),
-    "look": Kind(config="pretend:LookConfig", run="pretend:look"),
-    "page": Kind(config="pretend:PageConfig", run="pretend:page", reads_all=True),
+    "look": Kind(config="tests.pretend:LookConfig", run="tests.pretend:look"),
+    "page": Kind(config="tests.pretend:PageConfig", run="tests.pretend:page", reads_all=True),
 }

@@ -2,7 +2,6 @@
 
 import io
 
-import pretend
 import pytest
 
 import enogu.cli
@@ -14,6 +13,7 @@ from enogu.cli.table import table
 from enogu.core.records.errors import Failed, Refused
 from enogu.recipe.plan import plan
 from enogu.recipe.reading import read
+from tests import pretend
 
 
 def test_help_lists_the_verbs_that_there_are(capsys):

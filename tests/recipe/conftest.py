@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import pretend
 import pytest
 
 from enogu.recipe.config import Recipe
 from enogu.recipe.reading import read
+from tests import pretend
 
 Reader = Callable[..., Recipe]
 

@@ -56,4 +56,4 @@ def test_folders_of_other_settings_are_counted(recipe):
     (found.work / "draw-a-00000000").mkdir(parents=True)
     (found.work / "draw-a-00000000" / "0.txt").write_bytes(b"x" * 3_000_000)
     (found.work / ".locks").mkdir()
-    assert cautions(found) == ["1 folders of other settings (earlier ones, --mini, --set) hold 3 MB"]
+    assert cautions(found) == ["3 MB lie in folders of other settings (earlier ones, --mini, --set)"]

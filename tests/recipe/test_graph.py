@@ -1,11 +1,11 @@
 """References lead to stages, models and folders, or are refused; the order follows them."""
 
-import pretend
 import pytest
 
 from enogu.core.records.errors import Refused
 from enogu.recipe.graph import graph
 from enogu.recipe.references import references
+from tests import pretend
 
 CHAIN = """
 [models]
@@ -71,9 +71,9 @@ def test_references_are_found_wherever_they_stand():
     [
         ("[draw.anna]\n[read.r]\ndrawings = 'ana'", "read.r.drawings: unknown draw stage 'ana'; did you mean 'anna'?"),
         ("[read.r]\ndrawings = 'ana'", "read.r.drawings: unknown draw stage 'ana'; known: none"),
-        ("[draw.a]\n[bake.b]\nstart = 'a'", "bake.b.start: 'a' is the stage draw.a; expected one of kind model"),
-        ("[blend.b]\nformula = 'x + y'", "blend.b.models: unknown model stage 'x'"),
-        ("[models]\nm = 'mini-sd1'\n[bake.b]\nstart = 'm@4'", "bake.b.start: unknown model stage 'm'"),
+        ("[draw.a]\n[bake.b]\nstart = 'a'", "bake.b.start: 'a' is the stage draw.a; expected a model"),
+        ("[blend.b]\nformula = 'x + y'", "blend.b.models: unknown model 'x'"),
+        ("[models]\nm = 'mini-sd1'\n[bake.b]\nstart = 'm@4'", "bake.b.start: unknown model 'm'"),
         ("[models]\nm = 'mini-sd1'\n[bake.b]\nstart = 'm@'", "write a checkpoint as NAME@IMAGES, for example m@12800"),
         ("[bake.b]\nstart = 'b'", "the stages read each other in a circle: bake.b -> bake.b"),
     ],

@@ -1,11 +1,11 @@
 """A recipe is read whole or refused with every problem, a line each."""
 
-import pretend
 import pytest
 
 from enogu.core.records.errors import Refused
 from enogu.recipe.kinds import KINDS, load
 from enogu.recipe.reading import read
+from tests import pretend
 
 
 def refusal(recipe, text, **options):

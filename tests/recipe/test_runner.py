@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import pretend
 import pytest
 
 from enogu.core.records.errors import Failed
@@ -17,6 +16,7 @@ from enogu.recipe.forecast import forecast
 from enogu.recipe.ledger import rows
 from enogu.recipe.plan import plan
 from enogu.recipe.runner import run
+from tests import pretend
 
 TEXT = """
 [models]
@@ -34,10 +34,11 @@ models = ["m", "b", "c", "b@64"]
 title = "all"
 """
 PROGRAM = """
-import pretend, sys
+import sys
 from pathlib import Path
 import enogu.cli.run
 from enogu.cli.run import execute
+from tests import pretend
 enogu.cli.run.machine = lambda config: ("cpu", 1)  # does without PyTorch
 from enogu.recipe.plan import plan
 from enogu.recipe.reading import read
@@ -81,8 +82,8 @@ def summary(found, id):
 
 
 def program(tmp_path, *settings, **environment):
-    places = [str(Path(__file__).parents[2] / "src"), str(Path(pretend.__file__).parent)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), **environment}
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "src")]), **environment}
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "recipe.toml"), *settings]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 

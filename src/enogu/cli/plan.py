@@ -35,19 +35,24 @@ def run(args: argparse.Namespace) -> int:
 def shown(plan: Plan) -> str:
     """Return a plan as text: a row per stage, then what stands out."""
     stages = forecast(plan)
-    rows = [["stage", "state", "pictures", "time", "reads"]]
-    rows += [[one.id, one.state, _count(one), _time(one), ", ".join(one.reads)] for one in stages]
+    rows = [["stage", "state", "pictures", "steps", "time", "reads"]]
+    for one in stages:
+        rows.append([one.id, one.state, _count(one.images), _count(one.steps), _time(one), _reads(one)])
     left = [one for one in stages if one.state != "done"]
     known = sum(one.seconds for one in left if one.seconds is not None)
     unknown = sum(one.seconds is None for one in left)
     cost = f": {duration(known)}, as timed here before" if known else ""
     untimed = f"; never timed here: {unknown}" if unknown else ""
-    return f"{table(rows, '<<>><')}\n\nto run: {len(left)} of {len(stages)}{cost}{untimed}\nin {plan.work}"
+    return f"{table(rows, '<<>>><')}\n\nto run: {len(left)} of {len(stages)}{cost}{untimed}\nin {plan.work}"
 
 
-def _count(one: Forecast) -> str:
-    return f"{one.images:,}" if one.images is not None else ""
+def _count(number: int | None) -> str:
+    return f"{number:,}" if number is not None else ""
 
 
 def _time(one: Forecast) -> str:
     return duration(one.seconds) if one.seconds is not None else ""
+
+
+def _reads(one: Forecast) -> str:
+    return ", ".join(one.reads) if len(one.reads) <= 6 else f"{len(one.reads)} stages"

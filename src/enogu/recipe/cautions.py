@@ -38,4 +38,4 @@ def _left_behind(plan: Plan) -> Iterator[str]:
     old = [path for path in folders if path.is_dir() and path.name not in current and not path.name.startswith(".")]
     if old:
         size = sum(file.stat().st_size for path in old for file in path.rglob("*") if file.is_file())
-        yield f"{len(old)} folders of other settings (earlier ones, --mini, --set) hold {size / 1e6:,.0f} MB"
+        yield f"{size / 1e6:,.0f} MB lie in folders of other settings (earlier ones, --mini, --set)"

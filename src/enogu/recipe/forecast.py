@@ -17,6 +17,7 @@ class Forecast:
     state: str  # "done", "begun", "to do"
     reads: tuple[str, ...]
     images: int | None  # how many pictures go through it, where that can be told
+    steps: int | None  # updates of a training, or denoising steps of a grid
     seconds: float | None  # taken, when done; expected, where this work folder has run its kind before
 
 
@@ -28,7 +29,8 @@ def forecast(plan: Plan) -> list[Forecast]:
         expected = count * pace if count is not None and pace is not None else None
         state = "done" if done else "begun" if task.folder.exists() else "to do"
         seconds = done.seconds if done else expected
-        found.append(Forecast(id=id, state=state, reads=_reads(plan, id), images=count, seconds=seconds))
+        steps = _steps(task.stage.kind, task.stage.config, count)
+        found.append(Forecast(id=id, state=state, reads=_reads(plan, id), images=count, steps=steps, seconds=seconds))
     return found
 
 
@@ -48,9 +50,17 @@ def _images(kind: str, config: Any, upstream: list[int | None]) -> int | None:
         return int(config.posts)
     if kind == "grid":
         return len(config.models) * len(config.rows()) * len(config.seeds)
-    if kind in ("posts", "captions", "latents", "judge"):
-        return next(iter(upstream), None)
-    return None
+    first = next((count for count in upstream if count is not None), None)
+    if kind == "train":
+        told = first is not None or not any(phase.epochs for phase in config.phases)
+        return sum(phase.images or round(phase.epochs * (first or 0)) for phase in config.phases) if told else None
+    return first if kind in ("posts", "captions", "latents", "judge") else None
+
+
+def _steps(kind: str, config: Any, count: int | None) -> int | None:
+    if count is None or kind not in ("train", "grid"):
+        return None
+    return int(count * config.steps if kind == "grid" else count // config.batch)
 
 
 def _reads(plan: Plan, id: str) -> tuple[str, ...]:

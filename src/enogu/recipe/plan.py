@@ -14,7 +14,7 @@ from enogu.recipe.done import Done, read_done
 from enogu.recipe.fingerprint import Fingerprints
 from enogu.recipe.graph import Edge, Graph, graph
 from enogu.recipe.problems import Problems, prefixed
-from enogu.recipe.references import settings
+from enogu.recipe.references import Source, settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,19 +74,20 @@ def plan(recipe: Recipe, work: Path | None = None) -> Plan:
 
 def _outside(ordered: Graph, prints: Fingerprints) -> dict[str, str]:
     """Return the hash of everything that the stages read from outside the recipe."""
-    problems, found = Problems(), {}
+    problems, found, readers = Problems(), dict[str, str](), dict[Source, str]()
     for id in ordered.order:
         stage = ordered.recipe.stages[id]
         for path in filter(None, (getattr(stage.config, name) for name in stage.traits.paths)):
             with problems.noted(), prefixed(f"{id}: "):  # a folder may hold millions of images: its name must do
-                found[path] = (
-                    os.path.relpath(path, ordered.recipe.path.parent) if Path(path).is_dir() else prints.of(Path(path))
-                )
+                folder = os.path.relpath(path, ordered.recipe.path.parent) if Path(path).is_dir() else ""
+                found[path] = folder or prints.of(Path(path))
         for source in (edge.source for edge in ordered.edges[id] if edge.source.path):
-            with problems.noted(), prefixed(f"{id}: "):
-                found[source.path] = actual = prints.of(Path(source.path))
-                if source.sha256 not in ("", actual):
-                    raise Refused(f"{source.path}: its sha256 is {actual}, the recipe says {source.sha256}")
+            readers.setdefault(source, id)
+    for source, id in readers.items():
+        with problems.noted(), prefixed(f"{id}: "):
+            found[source.path] = actual = prints.of(Path(source.path))
+            if source.sha256 not in ("", actual):
+                raise Refused(f"{source.path}: its sha256 is {actual}, the recipe says {source.sha256}")
     problems.settle()
     return found
 

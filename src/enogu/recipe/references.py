@@ -103,10 +103,10 @@ def _outside(recipe: Recipe, reference: Reference) -> str:
 
 
 def _missing(recipe: Recipe, reference: Reference, name: str) -> Refused:
-    spoken = " or ".join(reference.kinds)
+    spoken = " or ".join(kind if kind == MODEL else f"{kind} stage" for kind in reference.kinds)
     if other := [stage.id for stage in recipe.stages.values() if stage.name == name]:
-        return Refused(f"{name!r} is the stage {other[0]}; expected one of kind {spoken}")
+        return Refused(f"{name!r} is the stage {other[0]}; expected a {spoken}")
     known = [stage.name for stage in recipe.stages.values() if _fits(stage, reference)]
     known += recipe.models if MODEL in reference.kinds else []
     known += [embedded for kind in reference.kinds for embedded in EMBEDDED.get(kind, ())]
-    return unknown(f"{spoken} stage", name, known)
+    return unknown(spoken, name, known)
