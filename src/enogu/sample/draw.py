@@ -1,7 +1,6 @@
 """`draw(model, requests) -> pictures`: a batch of prompts to 8-bit RGB, each picture as if it were drawn alone."""
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 import torch
@@ -9,8 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from enogu.core.diffusion.denoiser import Denoiser, Network
-from enogu.core.diffusion.objective import Prediction
-from enogu.core.diffusion.schedule import NoiseTable, Schedule, alphas_cumprod
+from enogu.core.diffusion.schedule import NoiseTable, alphas_cumprod
 from enogu.core.networks.model import StableDiffusion
 from enogu.sample import methods, prompt
 from enogu.sample.encoding import encode
@@ -26,10 +24,10 @@ def draw(model: StableDiffusion, requests: Sequence[Request]) -> NDArray[np.uint
     """Return (B, H, W, 3) for requests that share their settings."""
     settings = requests[0].settings
     assert all(request.settings == settings for request in requests)
-    table = NoiseTable(alphas_cumprod(cast(Schedule, model.family.schedule)))
+    table = NoiseTable(alphas_cumprod(model.family.schedule))
     method = methods.method(settings.sampler)
     sigmas = methods.levels(settings.schedule, settings.sampler, table, steps=settings.steps)
-    denoiser = Denoiser(_network(model, settings), table, cast(Prediction, model.family.prediction))
+    denoiser = Denoiser(_network(model, settings), table, model.family.prediction)
     conditionings = _conditionings(model, requests, settings.steps * method.calls_per_step)
     streams = [SOURCES[settings.rng](request.seed) for request in requests]
     shape = _latent_shape(model, settings)
