@@ -39,7 +39,7 @@ class TaggerConfig:
 
     pictures: int = 24000  # drawn for training
     held_out: int = 3000  # drawn for thresholds, and again for the ceiling
-    epochs: int = 10
+    epochs: int = 8
     batch: int = 128
     side: int = 80  # of the model's input, in pixels
     rate: float = 3e-3  # peak learning rate of AdamW
