@@ -128,7 +128,7 @@ def test_a_rerun_writes_the_same_bytes(captioned):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"order": ("count", "|||", "generel")}, "did you mean 'general'"),
+        ({"order": ("count", "|||", "generally")}, "did you mean 'general'"),
         ({"order": ("count", "|||", "count")}, "says count too often"),
         ({"order": ("count",)}, r"shuffle_after = '\|\|\|' is not in the order"),
         ({"never_drop": ("counts",)}, "did you mean 'count'"),

@@ -9,6 +9,7 @@ import pytest
 
 from enogu.core.records.errors import Refused
 from enogu.core.records.posts import SCHEMA
+from enogu.core.records.progress import silent
 from enogu.posts import danbooru_json, danbooru_sqlite
 from enogu.posts.config import PostsConfig
 from enogu.posts.importing import import_posts
@@ -20,7 +21,7 @@ from .conftest import draw, post, write_json_lines, write_sqlite
 def read(source, tmp_path, **config):
     path, kind = find(source, config.get("format", "auto"))
     target = tmp_path / "read" / "posts.parquet"
-    tally = import_posts(path, kind, PostsConfig(source=str(source), **config), target, progress=lambda *_: None)
+    tally = import_posts(path, kind, target, config=PostsConfig(source=str(source), **config), progress=silent)
     return pl.read_parquet(target), tally
 
 
@@ -123,7 +124,7 @@ def test_a_folder_of_pictures_and_text_files(tmp_path):
         draw(tmp_path / "pics" / name)
     (tmp_path / "pics/12.txt").write_text("1girl, blue hair, artist:some one, rating:g, rating:general", "utf-8")
     (tmp_path / "pics/b/miku.txt").write_text("hatsune miku \\(vocaloid\\)\nre:zero", "utf-8")
-    (tmp_path / "pics/latin.txt").write_bytes(b"caf\xe9")
+    (tmp_path / "pics/latin.txt").write_bytes(b"\xe9t\xe9")
     frame, tally = read(tmp_path / "pics", tmp_path)
     first, second = sorted(frame.to_dicts(), key=lambda row: row["image"])
     assert (first["id"], first["rating"], first["image"]) == (12, "general", "12.png")

@@ -152,7 +152,7 @@ def test_the_blocklist_looks_at_every_category(tags, rating, out, kind):
     ("query", "message"),
     [
         ({"rating": ("s",)}, "safe or sensitive"),
-        ({"rating": ("generol",)}, "did you mean 'general'"),
+        ({"rating": ("generally",)}, "did you mean 'general'"),
         ({"score_min": 5, "score_max": 4}, "lower end"),
         ({"year": (2020, 2010)}, "lower end"),
         ({"part": (0.5, 0.5)}, "two shares"),

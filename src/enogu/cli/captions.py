@@ -59,7 +59,7 @@ def _tokens(args: argparse.Namespace) -> int:
         [name, *(f"{one[key]:,}" for key in ("posts", "mean", "p50", "p95", "longest")), *_over(one)]
         for name, one in report.items()
     ]
-    print(table([heads, *rows]))
+    print(table([heads, *rows], "<" + ">" * (len(heads) - 1)))
     for name, one in report.items():
         for window in (window for window in one["windows"] if window["posts_over"]):
             cut = ", ".join(f"{word} ({count})" for word, count in window["most_cut"].items())

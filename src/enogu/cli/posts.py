@@ -12,6 +12,7 @@ from enogu.cli.table import table
 from enogu.core.records.errors import Refused
 from enogu.core.records.files import read_json
 from enogu.core.records.posts import CATEGORIES
+from enogu.core.records.progress import silent
 from enogu.posts.config import PostsConfig, Where
 from enogu.posts.importing import import_posts
 from enogu.posts.select import select
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     print(show(funnel))
     for name, rows in _counts(posts).items():
-        print("\n" + table([[name, "posts"], *([str(value), f"{count:,}"] for value, count in rows)]))
+        print("\n" + table([[name, "posts"], *([str(value), f"{count:,}"] for value, count in rows)], "<>"))
     return 0
 
 
@@ -79,7 +80,7 @@ def _posts(args: argparse.Namespace) -> pl.DataFrame:
     path, source = find(args.source, args.format)
     with TemporaryDirectory() as folder:
         target = Path(folder) / "posts.parquet"
-        import_posts(path, source, PostsConfig(source=str(args.source)), target, progress=lambda *_: None)
+        import_posts(path, source, target, config=PostsConfig(source=str(args.source)), progress=silent)
         return pl.read_parquet(target)
 
 

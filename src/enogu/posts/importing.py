@@ -24,7 +24,7 @@ class Tally:
     skipped: list[Skip] = field(default_factory=list)
 
 
-def import_posts(path: Path, source: Source, config: PostsConfig, target: Path, *, progress: Progress) -> Tally:
+def import_posts(path: Path, source: Source, target: Path, *, config: PostsConfig, progress: Progress) -> Tally:
     """Write the posts of a source to `target` in the normal form; blocked posts are counted and not written."""
     ratings = rating_table(config.ratings or source.ratings)
     tally = Tally()

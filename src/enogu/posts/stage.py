@@ -25,7 +25,7 @@ def run(config: PostsConfig, job: Job) -> dict[str, Any]:
     given = job.one("booru") if config.booru else Path(config.source).expanduser()
     path, source = find(given, config.format)
     root = Path(config.images).expanduser() if config.images else path if path.is_dir() else path.parent
-    tally = import_posts(path, source, config, job.out / "posts.parquet", progress=job.progress)
+    tally = import_posts(path, source, job.out / "posts.parquet", config=config, progress=job.progress)
     chosen, funnel = select(pl.scan_parquet(job.out / "posts.parquet"), config.where, seed=config.seed)
     limits = Limits(config.where.min_side, config.where.max_pixels, config.where.animated)
     looked = audit(chosen, root, limits, threads=job.threads, progress=job.progress)
