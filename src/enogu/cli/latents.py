@@ -43,7 +43,7 @@ def _show(shards: Shards, *, as_json: bool) -> int:
         return 0
     rows = [["bucket", "pictures", "kept", "enlarged"]]
     rows += [[f"{w}x{h}", f"{n:,}", f"{kept:.1%}", f"{more:,}"] for w, h, n, kept, more in buckets.iter_rows()]
-    print(table(rows))
+    print(table(rows, "<>>>"))
     size = f"{len(shards.index):,} records, {figures['bytes'] / 1e6:,.1f} MB"
     print(f"\n{shards.index['post'].n_unique():,} pictures in {size}")
     print(f"{figures['kept']:.1%} of their pixels kept, {figures['megapixels']:.3g} megapixels each on average")

@@ -41,9 +41,7 @@ class Moments:
         return moments
 
     def _compute(self, pictures: np.ndarray, dtype: torch.dtype | None) -> np.ndarray:
-        rgb = torch.from_numpy(pictures).to(self._device).permute(0, 3, 1, 2)  # NHWC memory is channels_last already
+        rgb = torch.from_numpy(pictures).to(self._device).permute(0, 3, 1, 2)  # in memory this is channels_last
         rgb = rgb.float() / 127.5 - 1
-        if dtype is None:
-            rgb = rgb.contiguous()
         with torch.inference_mode(), torch.autocast(self._device.type, dtype=dtype, enabled=dtype is not None):
             return self._encode(rgb).to(torch.float16).cpu().contiguous().numpy()

@@ -74,8 +74,7 @@ def _vae(config: LatentsConfig, job: Job) -> tuple[Moments, str]:
     """Return the encoder, and the name of all that shapes a record besides its picture and bucket."""
     vae = load_model(job.one("model"), device=job.device).vae
     recipe = settings_hash({"vae": fingerprint(vae), "resize": RESIZE_RECIPE, "precision": config.precision})
-    if config.precision != "fp32":
-        vae = vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    vae = vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Moments(vae.moments, device=job.device, precision=config.precision), recipe
 
 

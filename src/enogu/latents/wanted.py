@@ -30,11 +30,11 @@ def wanted(manifest: pl.DataFrame, stored: pl.DataFrame, *, buckets: Buckets, re
     met = stored.select("post", "original_width", "original_height").unique("post", keep="last", maintain_order=True)
     true = pl.max("original_width", "original_height").over("sha256")  # one picture may have several posts
     sizes = posts.join(met, on="post", how="left", maintain_order="left").with_columns(true)
-    expected = _assign(buckets, sizes, "width", "height")
+    expected = _assign(buckets, sizes.select("width", "height"))
     actual = np.where(
         sizes["original_width"].is_null().to_numpy()[:, None],
         expected,
-        _assign(buckets, sizes, "original_width", "original_height"),
+        _assign(buckets, sizes.select("original_width", "original_height")),
     )
     return posts.select(
         "post",
@@ -76,8 +76,8 @@ def rows_of(pictures: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(sides).join(stored.drop("post", "flipped").unique("key", keep="last"), on="key")
 
 
-def _assign(buckets: Buckets, sizes: pl.DataFrame, width: str, height: str) -> np.ndarray:
-    sides = sizes.select(pl.col(width, height).fill_null(0)).to_numpy()
+def _assign(buckets: Buckets, sizes: pl.DataFrame) -> np.ndarray:
+    sides = sizes.fill_null(0).to_numpy()
     return buckets.assign(sides[:, 0], sides[:, 1])
 
 
