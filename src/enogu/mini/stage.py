@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from enogu.core.records.errors import Refused
 from enogu.core.records.job import Job
 from enogu.mini.booru import write_booru
-from enogu.mini.config import BooruConfig, TaggerConfig
+from enogu.mini.config import BooruConfig, TaggerConfig, VaeConfig
+from enogu.mini.tagger_making import make_tagger
 from enogu.mini.traits import novel_tags
+from enogu.mini.vae_making import make_vae
 
 
 def run_booru(config: BooruConfig, job: Job) -> dict[str, Any]:
@@ -23,12 +24,11 @@ def run_booru(config: BooruConfig, job: Job) -> dict[str, Any]:
     }
 
 
+def run_vae(config: VaeConfig, job: Job) -> dict[str, Any]:
+    """Train a mini autoencoder into a checkpoint in the job's folder."""
+    return make_vae(config, job)
+
+
 def run_tagger(config: TaggerConfig, job: Job) -> dict[str, Any]:
     """Train a tagger for drawn pictures into the job's folder."""
-    try:
-        from enogu.mini.tagger_making import make_tagger  # needs onnx, which nothing else does
-    except ModuleNotFoundError as missing:
-        if missing.name != "onnx":
-            raise
-        raise Refused("a [tagger] stage writes ONNX and needs the package onnx: pip install 'enogu[dev]'") from missing
     return make_tagger(config, job)

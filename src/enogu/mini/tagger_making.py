@@ -14,13 +14,14 @@ from enogu.core.records.job import Job
 from enogu.core.records.seed import derive
 from enogu.mini.config import TaggerConfig
 from enogu.mini.tagger_ceiling import best_thresholds, ceiling, judged
-from enogu.mini.tagger_export import write_model
+from enogu.mini.tagger_export import check_onnx, write_model
 from enogu.mini.tagger_labels import write_labels
 from enogu.mini.tagger_training import draw_training_set, train_tagger
 
 
 def make_tagger(config: TaggerConfig, job: Job) -> dict[str, Any]:
     """Write model.onnx, selected_tags.csv, thresholds.json and ceiling.json."""
+    check_onnx()
     pictures, tags = draw_training_set(config, threads=job.threads, progress=job.progress)
     net = train_tagger(config, pictures, tags, progress=job.progress)
     write_labels(job.out / "selected_tags.csv", tags.sum(0).int().tolist())
