@@ -11,12 +11,16 @@ Value: TypeAlias = Union[float, str, Combination, tuple["Value", ...]]  # noqa: 
 
 
 def bind(method: Method, tensors: list[Combination], options: Mapping[str, float | str]) -> Combination:
-    """Apply a method to combinations: at once if it is linear, as a node for the engine if not."""
+    """Apply a method to combinations: at once if it is linear, as a node for the engine if not.
+
+    Lists have no order: they are sorted, so that no order in a formula or a folder changes a byte.
+    """
     single = [slot for slot in method.slots if not slot.many]
     many = len(single) < len(method.slots)
     if len(tensors) < len(method.slots) or (len(tensors) > len(single) and not many):
         wanted = ", ".join(slot.name + ("..." if slot.many else "") for slot in method.slots)
         raise Refused(f"{method.name}({wanted}) was given {len(tensors)} models")
+    tensors = [*tensors[: len(single)], *sorted(tensors[len(single) :], key=lambda tensor: tensor.spelling)]
     slots = [*single, *(method.slots[-1:] * (len(tensors) - len(single)))]
     for slot, tensor in zip(slots, tensors, strict=True):
         _check(method, slot, tensor)
@@ -35,7 +39,7 @@ def bind(method: Method, tensors: list[Combination], options: Mapping[str, float
 def _check(method: Method, slot: Slot, tensor: Combination) -> None:
     fits = {
         Space.WEIGHT: tensor.is_weight,
-        Space.DELTA: tensor.is_delta and bool(tensor.terms),
+        Space.DELTA: tensor.is_delta,
         Space.ALIKE: tensor.is_weight or tensor.is_delta,
     }
     if not fits[slot.space]:

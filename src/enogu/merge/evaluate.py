@@ -9,24 +9,8 @@ import torch
 from torch import Tensor
 
 from enogu.core.networks.stream import Reader, as_bytes
-from enogu.core.records.seed import derive
 from enogu.merge.algebra import Applied, Combination, Model, Node
-from enogu.merge.noise import uniform
-
-
-@dataclass(frozen=True)
-class Elements:
-    """Where a piece lies in its tensor: what a method needs to draw the same numbers in any piece and order."""
-
-    seed: int
-    key: str
-    start: int
-    names: tuple[str, ...]
-
-    def uniform(self, index: int, like: Tensor) -> Tensor:
-        """Return a number in [0, 1) per element for the `index`-th tensor of the call, from (seed, key, element)."""
-        stream = derive(self.seed, "merge", self.key, self.names[index])
-        return uniform(stream, self.start, like.numel()).reshape(like.shape)
+from enogu.merge.stretch import Stretch
 
 
 @dataclass
@@ -86,7 +70,9 @@ class Evaluation:
         if "measured" in node.method.wants:
             lent["measured"] = self.measured[node]
         if "elements" in node.method.wants:
-            lent["elements"] = Elements(self.seed, self.key, start, tuple(tensor.spelling for tensor in node.tensors))
+            lent["elements"] = Stretch(
+                self.seed, self.key, start, self.shape, tuple(tensor.spelling for tensor in node.tensors)
+            )
         result: Tensor = node.method(*arguments, **dict(node.options), **lent)
         return result.reshape(-1)
 

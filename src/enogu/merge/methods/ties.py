@@ -1,0 +1,45 @@
+"""TIES: trim, elect signs, merge what agrees."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from enogu.core.records.errors import unknown
+from enogu.merge.method import Delta, Deltas, Pieces, method
+from enogu.merge.statistics import cutoffs
+
+
+def magnitudes(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return absolute values."""
+    return [tensor.abs() for tensor in tensors]
+
+
+def trim(pieces: Pieces, *, keep: float, vote: str) -> Tensor | None:
+    """Return per difference the size that its share `keep` of largest elements reaches."""
+    return None if keep >= 1.0 else cutoffs(pieces, keep, of=magnitudes)
+
+
+def elect(deltas: Sequence[Tensor], vote: str) -> Tensor:
+    """Return the elected sign per element: of the sum ("mass"), or of the count of signs ("count")."""
+    if vote not in ("mass", "count"):
+        raise unknown("vote", vote, ("mass", "count"))
+    ballots = deltas if vote == "mass" else [delta.sign() for delta in deltas]
+    return sum(ballots[1:], start=ballots[0]).sign()
+
+
+def agreeing_mean(deltas: Sequence[Tensor], sign: Tensor) -> Tensor:
+    """Return the mean of the elements that have the elected sign; 0 where none has it."""
+    total, count = torch.zeros_like(sign), torch.zeros_like(sign)
+    for delta in deltas:
+        agrees = (delta * sign > 0.0).to(delta.dtype)
+        total, count = total + delta * agrees, count + agrees
+    return total / count.clamp(min=1.0)
+
+
+@method(grain="element", measure=trim)
+def ties(deltas: Deltas, *, keep: float = 0.2, vote: str = "mass", measured: Tensor | None) -> Delta:
+    """Keep the largest elements, elect a sign, average what agrees (Yadav et al. 2023, arXiv 2306.01708)."""
+    if measured is not None:
+        deltas = [delta * (delta.abs() >= cut) for delta, cut in zip(deltas, measured, strict=True)]
+    return agreeing_mean(deltas, elect(deltas, vote))

@@ -1,0 +1,175 @@
+"""Every method against its plain float64 reference, on tensors of 1 to some hundred elements, whatever the pieces."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from enogu.core.records.errors import Refused
+from enogu.merge import stage
+from enogu.merge.config import MergeConfig
+from enogu.merge.engine import Engine
+from enogu.merge.lowrank import strongest
+from enogu.merge.method import Space, catalogue
+from enogu.merge.plan import make_plan
+from enogu.merge.syntax import Call, parse
+from tests.merge import pico
+from tests.merge.references import CASES
+
+RANDOM = {"dare", "della"}  # their references are chances, tested below
+SHAPES = [(), (1,), (3,), (200,), (7, 5), (16, 40), (1, 9), (4, 3, 3, 3)]
+KEYS = {f"model.diffusion_model.middle_block.0.x{i}": shape for i, shape in enumerate(SHAPES)}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Four models near a common base, as fine-tunes are, with some elements equal."""
+    models = {}
+    base = {key: np.random.default_rng(i).standard_normal(shape) for i, (key, shape) in enumerate(KEYS.items())}
+    for number, name in enumerate("abcd"):
+        rng = np.random.default_rng(100 + number)
+        moved = {key: value + 0.3 * rng.standard_normal(value.shape) for key, value in base.items()}
+        models[name] = {key: torch.tensor(value, dtype=torch.float32) for key, value in moved.items()}
+    return pico.write(tmp_path_factory.mktemp("methods"), **models)
+
+
+def run(formula: str, files: dict[str, Path], out: Path, engine: Engine, **options: str) -> dict[str, torch.Tensor]:
+    plan = make_plan(MergeConfig(formula=formula, **options), stage.read_headers(files))
+    engine.run(plan, files, out, metadata={})
+    return safetensors.torch.load_file(out)
+
+
+def methods_of(formula: str) -> set[str]:
+    return {item.method for item in parse(formula).walk() if isinstance(item, Call)}
+
+
+def test_every_method_has_a_reference_and_a_source() -> None:
+    assert set.union(*map(methods_of, CASES)) | RANDOM == catalogue().keys()
+    for method in catalogue().values():
+        assert method.summary.endswith((".", ").")), method.name
+        assert len(method.summary) <= 120
+
+
+@pytest.mark.parametrize("formula", CASES)
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 2e-5), ("fp64", 1e-6)])
+def test_methods_equal_their_references(
+    formula: str, precision: str, tolerance: float, files: dict[str, Path], tmp_path: Path
+) -> None:
+    found = run(formula, files, tmp_path / "out", Engine(piece=11), precision=precision)
+    inputs = [safetensors.torch.load_file(path) for path in files.values()]
+    for key in KEYS:
+        arrays = [model[key].double().numpy() for model in inputs]
+        with np.errstate(all="ignore"):
+            expected = CASES[formula](*arrays)
+        np.testing.assert_allclose(found[key].double().numpy(), expected, rtol=tolerance, atol=tolerance, err_msg=key)
+
+
+@pytest.mark.parametrize("formula", [*CASES, "dare(a, b, c, drop=0.5)", "della(a, b, c)"])
+def test_no_cut_into_pieces_and_no_thread_changes_a_byte(formula: str, files: dict[str, Path], tmp_path: Path) -> None:
+    hashes = set()
+    for engine in (Engine(threads=1), Engine(threads=2, piece=7), Engine(threads=8, piece=64)):
+        run(formula, files, tmp_path / "out", engine)
+        hashes.add(hashlib.sha256((tmp_path / "out").read_bytes()).hexdigest())
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize("formula", ["mean(a, b, c)", "ties(a, b, c, d)", "dare(a, b, c)", "karcher(b, c, a)"])
+def test_the_order_of_a_list_never_changes_a_byte(formula: str, files: dict[str, Path], tmp_path: Path) -> None:
+    name, rest = formula.split("(")
+    first, *others = rest.rstrip(")").split(", ")
+    backwards = f"{name}({', '.join([first, *reversed(others)])})"
+    for number, text in enumerate((formula, backwards)):
+        run(text, files, tmp_path / str(number), Engine(), vae="a", text="a")
+    assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
+
+
+@pytest.mark.parametrize("name", catalogue())
+def test_merging_a_model_with_itself_gives_it_back(name: str, files: dict[str, Path], tmp_path: Path) -> None:
+    method = catalogue()[name]
+    twin = tmp_path / "twin.safetensors"
+    twin.write_bytes(files["a"].read_bytes())
+    if method.returns is Space.DELTA:
+        formula = f"{name}(a, [twin, a])" if method.slots[0].many else f"a + {name}(twin - a)"
+    else:
+        formula = f"{name}(a, {', '.join(['twin'] * max(len(method.slots) - 1, 1))})"
+    found = run(formula, {**files, "twin": twin}, tmp_path / "out", Engine())
+    same = safetensors.torch.load_file(files["a"])
+    for key in KEYS:
+        torch.testing.assert_close(found[key], same[key], rtol=1e-5, atol=1e-5)
+
+
+def _drawn(formula: str, tmp_path: Path, rows: int = 64, columns: int = 500, **options: int) -> torch.Tensor:
+    key = "model.diffusion_model.middle_block.0.x"
+    generator = torch.Generator().manual_seed(0)
+    ones = torch.randn(rows, columns, generator=generator)
+    files = pico.write(tmp_path, base={key: torch.zeros(rows, columns)}, a={key: ones}, b={key: ones.flip(0)})
+    plan = make_plan(MergeConfig(formula=formula, **options), stage.read_headers(files))
+    Engine(piece=999).run(plan, files, tmp_path / "out", metadata={})
+    return safetensors.torch.load_file(tmp_path / "out")[key] / ones
+
+
+def test_dare_drops_its_share_and_keeps_the_mean(tmp_path: Path) -> None:
+    share = _drawn("dare(base, a, drop=0.7)", tmp_path)
+    assert (share != 0).double().mean() == pytest.approx(0.3, abs=0.01)
+    assert share[share != 0].numpy() == pytest.approx(1 / 0.3, rel=1e-5)
+    kept = _drawn("dare(base, a, drop=0.7, rescale=0)", tmp_path)
+    assert torch.equal(kept != 0, share != 0)
+    assert kept[kept != 0].numpy() == pytest.approx(1.0)
+    assert not torch.equal(share, _drawn("dare(base, a, drop=0.7)", tmp_path, seed=1))
+
+
+def test_dare_draws_for_each_model_on_its_own(tmp_path: Path) -> None:
+    alone = _drawn("dare(base, a, drop=0.5)", tmp_path) != 0
+    generator = torch.Generator().manual_seed(0)
+    mirrored = torch.randn(64, 500, generator=generator).flip(0)
+    other = (_drawn("dare(base, b, drop=0.5)", tmp_path) * mirrored.flip(0) / mirrored) != 0
+    assert (alone == other).double().mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_della_drops_small_elements_sooner(tmp_path: Path) -> None:
+    share = _drawn("della(base, a, drop=0.5, epsilon=0.6, rescale=0)", tmp_path)
+    generator = torch.Generator().manual_seed(0)
+    ranks = torch.randn(64, 500, generator=generator).abs().argsort(1).argsort(1)
+    for low, high, chance in ((0, 100, 0.26), (200, 300, 0.5), (400, 500, 0.74)):
+        band = (ranks >= low) & (ranks < high)
+        assert (share != 0)[band].double().mean() == pytest.approx(chance, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "dare(a, b, drop=1)",
+        "della(a, b, drop=0.9, epsilon=0.4)",
+        "breadcrumbs(a, b, keep=1, outliers=0.5)",
+        "ties(a, b, vote='x')",
+        "subtract(a, b, 1)",
+        "nuslerp(a, b, per='x')",
+    ],
+)
+def test_options_that_mean_nothing_are_refused(formula: str, files: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(Refused):
+        run(formula, files, tmp_path / "out", Engine())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_vote_of_ties_is_what_its_option_says(tmp_path: Path) -> None:
+    key = "model.diffusion_model.middle_block.0.x"
+    values = {"base": 0.0, "a": 5.0, "b": -1.0, "c": -1.5}
+    files = pico.write(tmp_path, **{name: {key: torch.tensor([value])} for name, value in values.items()})
+    for vote, expected in (("mass", 5.0), ("count", -1.25)):
+        plan = make_plan(MergeConfig(formula=f"ties(base, a, b, c, vote='{vote}')"), stage.read_headers(files))
+        Engine().run(plan, files, tmp_path / "out", metadata={})
+        assert float(safetensors.torch.load_file(tmp_path / "out")[key]) == expected
+
+
+def test_a_randomised_svd_comes_near_the_best_of_its_rank() -> None:
+    generator = torch.Generator().manual_seed(0)
+    decay = torch.linspace(0, 6, 300).exp().reciprocal()
+    u, v = (torch.linalg.qr(torch.randn(n, 300, generator=generator, dtype=torch.float64)).Q for n in (400, 300))
+    matrix = (u * decay) @ v.T
+    left, sigma, right = strongest(matrix, 16)
+    assert float((matrix - (left * sigma) @ right).norm()) < 1.02 * float(decay[16:].norm())
+    assert all(torch.equal(x, y) for x, y in zip((left, sigma, right), strongest(matrix, 16), strict=True))
