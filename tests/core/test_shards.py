@@ -164,6 +164,17 @@ def test_a_commit_is_all_or_nothing(tmp_path: Path) -> None:
         assert len(ShardWriter(tmp_path / str(number)).stored()) % 4 == 0
 
 
+def test_half_written_files_are_swept_up(tmp_path: Path) -> None:
+    write(tmp_path, range(3))
+    (tmp_path / ".index.parquet.0badf00d.part").write_bytes(b"half")
+    (tmp_path / "shard-0008x0008-000.bin").write_bytes(b"never committed")
+    ShardWriter(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "journal.jsonl",
+        *(f"shard-{w:04}x{h:04}-000.bin" for w, h in SHAPES),
+    }
+
+
 def test_a_full_disk_is_a_plain_failure_that_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = write(tmp_path, range(8))
 

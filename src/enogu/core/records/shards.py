@@ -161,15 +161,13 @@ class Shards:
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Return float16 (N, 2C, height / 8, width / 8) for rows of the index that lie in one bucket."""
-        codes, numbers = self._codes[rows], self._numbers[rows]
-        maps = {int(code): self._map(int(code)) for code in np.unique(codes)}
-        shapes = {records.shape[1:] for records in maps.values()}
+        places = [(self._map(code), n) for code, n in zip(self._codes[rows].tolist(), self._numbers[rows], strict=True)]
+        shapes = {records.shape[1:] for records, _ in places}
         if len(shapes) != 1:
             raise ValueError(f"rows of one bucket are read together, these are of {len(shapes)}")
         out = np.empty((len(rows), *shapes.pop()), SAMPLE)
-        for code, records in maps.items():
-            here = codes == code
-            out[here] = records[numbers[here]]
+        for place, (records, number) in enumerate(places):
+            out[place] = records[number]
         return out
 
     def verify(self, progress: Progress = silent) -> list[str]:
@@ -249,6 +247,8 @@ def _intact(folder: Path, rows: pl.DataFrame) -> pl.DataFrame:
 
 def _cut_tails(folder: Path, rows: pl.DataFrame) -> None:
     ends = dict(rows.group_by("shard").agg((pl.col("offset") + pl.col("nbytes")).max()).iter_rows())
+    for path in folder.glob(".*.part"):  # what a killed atomic write left
+        path.unlink()
     for path in folder.glob("shard-*.bin"):
         if path.name not in ends:
             path.unlink()
