@@ -60,4 +60,5 @@ def _fresh(tags: int, seed: int) -> TaggerNet:
 
 
 def _has_bfloat16() -> bool:
-    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    asked = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)  # builds without oneDNN lack it
+    return bool(asked and asked())
