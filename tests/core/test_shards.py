@@ -74,8 +74,14 @@ def test_the_format_is_what_its_description_says(tmp_path: Path) -> None:
         found = np.frombuffer(data, "<f2").reshape(-1, row["height"] // 8, row["width"] // 8)
         assert np.array_equal(found, record(row["post"], (row["width"], row["height"])))
         assert xxh3_64_intdigest(data) == row["checksum"]
-        assert row["shard"] == f"shard-{row['width']:04}x{row['height']:04}-000.bin"
+        assert row["shard"] == f"shard-{row['width']:04}x{row['height']:04}-00000.bin"
         assert row["offset"] % row["nbytes"] == 0
+
+
+def test_an_empty_commit_leaves_nothing(tmp_path: Path) -> None:
+    writer = write(tmp_path, range(3))
+    writer.append([], [])
+    assert writer.stored()["post"].to_list() == [0, 1, 2]
 
 
 def test_shards_are_capped(tmp_path: Path) -> None:
@@ -133,7 +139,7 @@ def test_the_index_may_leave_records_out(tmp_path: Path) -> None:
     assert_whole(finished(tmp_path, range(10)), range(10))
 
 
-@pytest.mark.parametrize("name", ["journal.jsonl", "shard-0064x0064-000.bin", "shard-0032x0128-000.bin"])
+@pytest.mark.parametrize("name", ["journal.jsonl", "shard-0064x0064-00000.bin", "shard-0032x0128-00000.bin"])
 def test_a_run_cut_at_any_byte_goes_on_to_the_same_records(tmp_path: Path, name: str) -> None:
     """The file ends where a kill or a power cut left it; nothing behind is trusted, nothing before is lost."""
     write(tmp_path / "whole", range(12))
@@ -147,7 +153,7 @@ def test_a_run_cut_at_any_byte_goes_on_to_the_same_records(tmp_path: Path, name:
 
 def test_rubbish_where_a_power_cut_lost_pages_is_encoded_again(tmp_path: Path) -> None:
     write(tmp_path, range(12))
-    path = tmp_path / "shard-0064x0064-000.bin"
+    path = tmp_path / "shard-0064x0064-00000.bin"
     data = path.read_bytes()
     path.write_bytes(data[:-1024] + bytes(1024))
     assert 9 not in ShardWriter(tmp_path).stored()["post"]
@@ -167,11 +173,11 @@ def test_a_commit_is_all_or_nothing(tmp_path: Path) -> None:
 def test_half_written_files_are_swept_up(tmp_path: Path) -> None:
     write(tmp_path, range(3))
     (tmp_path / ".index.parquet.0badf00d.part").write_bytes(b"half")
-    (tmp_path / "shard-0008x0008-000.bin").write_bytes(b"never committed")
+    (tmp_path / "shard-0008x0008-00000.bin").write_bytes(b"never committed")
     ShardWriter(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
         "journal.jsonl",
-        *(f"shard-{w:04}x{h:04}-000.bin" for w, h in SHAPES),
+        *(f"shard-{w:04}x{h:04}-00000.bin" for w, h in SHAPES),
     }
 
 

@@ -1,8 +1,8 @@
 """Latents on disk: fixed-size records in large append-only files, and an index.
 
-    shard-0512x0768-003.bin  records of one bucket (width x height in pixels), one after another, nothing else
-    index.parquet            one row per (post, flipped), sorted by them: SCHEMA below; written last
-    journal.jsonl            only while a run is unfinished: one line per commit, {column: [value per record]}
+    shard-0512x0768-00003.bin  records of one bucket (width x height in pixels), one after another, nothing else
+    index.parquet              one row per (post, flipped), sorted by them: SCHEMA below; written last
+    journal.jsonl              only while a run is unfinished: one line per commit, {column: [value per record]}
 
 A record is little-endian float16 in C order, (2C, height / 8, width / 8): the mean of the VAE's posterior and
 then its log variance, not scaled. It lies at `offset` of `shard`, a multiple of `nbytes`; `checksum` is xxh3_64
@@ -94,6 +94,8 @@ class ShardWriter:
 
     def append(self, entries: Sequence[Entry], records: Iterable[np.ndarray]) -> None:
         """Commit records, all or none: after a kill at any moment they are either all there or all gone."""
+        if not entries:
+            return
         rows, pieces = [], dict[str, list[bytes]]()
         for entry, record in zip(entries, records, strict=True):
             data = np.ascontiguousarray(record, SAMPLE).tobytes()
@@ -104,9 +106,8 @@ class ShardWriter:
         try:
             for shard, data_of_shard in pieces.items():
                 self._write(self.folder / shard, b"".join(data_of_shard))
-            self._write(
-                self.folder / "journal.jsonl", _journal_line({name: [r[name] for r in rows] for name in SCHEMA})
-            )
+            line = _journal_line({name: [row[name] for row in rows] for name in SCHEMA})
+            self._write(self.folder / "journal.jsonl", line)
         except OSError as error:
             raise Failed(
                 f"cannot write latents to {self.folder}: {error.strerror}; what is finished is kept"
@@ -196,7 +197,7 @@ class Shards:
 
 
 def _shard_name(width: int, height: int, number: int) -> str:
-    return f"shard-{width:04d}x{height:04d}-{number:03d}.bin"
+    return f"shard-{width:04d}x{height:04d}-{number:05d}.bin"
 
 
 def _read_index(folder: Path) -> pl.DataFrame:
