@@ -38,7 +38,7 @@ def pool(seed: int, count: int) -> Iterator[Pictures]:
         if index % 5 == 4:
             yield sketch(generator(seed, "sketch", index), SOURCE)
         else:
-            yield draw(sample_traits(seed, index), SOURCE, SOURCE, index)
+            yield draw(sample_traits(seed, index), SOURCE, SOURCE, seed=index)
 
 
 def crops(pictures: Pictures, rng: Generator, count: int) -> Tensor:
@@ -64,16 +64,18 @@ def losses(vae: VAE, rgb: Tensor, noise: Tensor, *, prior: float) -> Losses:
         mean, logvar = moments.chunk(2, dim=1)
         logvar = logvar.clamp(-30, 20)
         rebuilt = vae.decode(mean + noise * (0.5 * logvar).exp()).float()
-    apart = (rebuilt - rgb).abs().mean()
+    wrong = rebuilt - rgb
+    apart = wrong.abs().mean() + sum(wrong.diff(dim=axis).abs().mean() for axis in (2, 3))
     for scale in (2, 4, 8):
-        apart = apart + F.avg_pool2d(rebuilt - rgb, scale).abs().mean()
-    edges = sum((rebuilt - rgb).diff(dim=axis).abs().mean() for axis in (2, 3))
+        coarse = F.avg_pool2d(wrong, scale)
+        chroma = coarse - coarse.mean(dim=1, keepdim=True)
+        apart = apart + coarse.abs().mean() + 4 * coarse.square().mean() + 8 * chroma.square().mean()
     divergence = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
     return Losses(
-        total=apart + edges + prior * divergence,
-        rebuilt=(rebuilt - rgb).abs().mean().item(),
+        total=apart + prior * divergence,
+        rebuilt=wrong.abs().mean().item(),
         prior=divergence.item(),
-        spread=float((0.5 * logvar).exp().mean() / mean.std()),
+        spread=((0.5 * logvar).exp().mean() / mean.std()).item(),
     )
 
 

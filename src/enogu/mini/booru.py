@@ -57,7 +57,7 @@ def _store(out: Path, post: Post) -> Stored:
 
 
 def _encoded(post: Post) -> bytes:
-    picture = draw(post.traits, post.width, post.height, post.draw_seed)
+    picture = draw(post.traits, post.width, post.height, seed=post.draw_seed)
     good, packed = cv2.imencode(f".{post.ext}", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), ENCODERS[post.ext])
     assert good, post.image
     return packed.tobytes()

@@ -53,3 +53,22 @@ class TaggerConfig:
                 raise Refused(f"{name} = {getattr(self, name)} in [tagger]: give at least 1")
         if self.side < SMALLEST_SIDE or self.side % 16:
             raise Refused(f"side = {self.side} in [tagger]: give a multiple of 16, {SMALLEST_SIDE} or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VaeConfig:
+    """A mini autoencoder, in a checkpoint whose UNet and text encoder are still random."""
+
+    family: str = "mini-sd1"
+    pictures: int = 8000  # drawn and sketched as sources of crops
+    images: int = 80_000  # crops seen in training
+    batch: int = 16
+    rate: float = 1.5e-3  # peak learning rate of AdamW, falling to 0 as a cosine
+    prior: float = 1e-3  # weight of the Gaussian prior
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        for name in ("pictures", "images", "batch"):
+            if getattr(self, name) < 1:
+                raise Refused(f"{name} = {getattr(self, name)} in [vae]: give at least 1")

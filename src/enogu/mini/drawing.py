@@ -1,4 +1,4 @@
-"""`draw(traits, width, height, seed) -> uint8 RGB array [height, width, 3]`: the whole of a picture."""
+"""`draw(traits, width, height, *, seed) -> uint8 RGB array [height, width, 3]`: the whole of a picture."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OVERSAMPLE = 2
 CONTOUR = 0.11  # of the sticker edge, in head radii
 
 
-def draw(traits: Traits, width: int, height: int, seed: int) -> Canvas:
+def draw(traits: Traits, width: int, height: int, *, seed: int) -> Canvas:
     """Draw a picture; the same arguments give the same pixels."""
     rng = Generator(PCG64(seed))
     canvas = np.empty((height * OVERSAMPLE, width * OVERSAMPLE, 3), np.uint8)

@@ -38,5 +38,6 @@ def _colour(rng: Generator) -> tuple[int, int, int]:
     """Half the time a vivid colour, else any."""
     hue, value = int(rng.integers(180)), int(rng.integers(120, 256) if rng.random() < 0.5 else rng.integers(256))
     saturation = int(rng.integers(256))
-    red, green, blue = cv2.cvtColor(np.uint8([[[hue, saturation, value]]]), cv2.COLOR_HSV2RGB)[0, 0]
+    hsv = np.array([[[hue, saturation, value]]], dtype=np.uint8)
+    red, green, blue = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0]
     return int(red), int(green), int(blue)

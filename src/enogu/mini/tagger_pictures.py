@@ -37,7 +37,7 @@ def held_out(seed: int, index: int) -> tuple[Canvas, NDArray[np.float32]]:
     lean = rng.uniform(-0.45, 0.45)
     short = round(long * math.exp(-abs(lean)))
     width, height = (long, short) if lean > 0 else (short, long)
-    return draw(traits, width, height, derive(seed, "tagger.draw", index)), target(traits)
+    return draw(traits, width, height, seed=derive(seed, "tagger.draw", index)), target(traits)
 
 
 def training_set(seed: int, count: int, side: int, *, threads: int) -> Iterator[tuple[Canvas, NDArray[np.float32]]]:

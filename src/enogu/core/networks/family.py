@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
 from enogu.core.records.errors import unknown
 
@@ -55,8 +55,8 @@ class Family:
     """Everything that tells one family from another."""
 
     name: str
-    prediction: str
-    schedule: str
+    prediction: Literal["eps", "v"]
+    schedule: Literal["scaled_linear", "linear"]
     latent_scale: float
     unet: UNetWidths
     vae: VAEWidths

@@ -16,13 +16,15 @@ class GroupNorm(nn.GroupNorm):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> same, in the same memory order."""
         if x.device.type == "cpu" and x.dtype == torch.bfloat16:
-            return super().forward(x.contiguous()).contiguous(memory_format=torch.channels_last)
-        return super().forward(x)
+            planar: Tensor = super().forward(x.contiguous())
+            return planar.contiguous(memory_format=torch.channels_last)
+        out: Tensor = super().forward(x)
+        return out
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, *, heads: int, causal: bool = False) -> Tensor:
     """Multi-head attention over (B, N, C) queries and (B, M, C) keys and values -> (B, N, C)."""
-    q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
+    q, k, v = (t.reshape(*t.shape[:2], heads, -1).transpose(1, 2) for t in (q, k, v))
     if q.device.type == "cpu" and torch.is_grad_enabled():
         # The fused kernel's backward on CPUs is 10 times slower than plain products at these lengths.
         scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
@@ -31,7 +33,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, *, heads: int, causal: bool = False)
         out = scores.softmax(dim=-1) @ v
     else:
         out = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
-    return out.transpose(1, 2).flatten(2)
+    merged: Tensor = out.transpose(1, 2).flatten(2)
+    return merged
 
 
 def conv3(inputs: int, outputs: int, *, stride: int = 1) -> nn.Conv2d:

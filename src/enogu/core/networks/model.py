@@ -50,4 +50,4 @@ class StableDiffusion(nn.Module):
     @property
     def device(self) -> torch.device:
         """Return the device of the UNet's weights."""
-        return self.unet.time_embed[0].weight.device
+        return next(self.unet.parameters()).device

@@ -1,5 +1,6 @@
 """CLIP's byte-pair tokens, from the 49,408-entry vocabulary that instant-clip-tokenizer carries."""
 
+import unicodedata
 from functools import cache
 
 from instant_clip_tokenizer import Tokenizer
@@ -14,5 +15,5 @@ def _tokenizer() -> Tokenizer:
 
 
 def tokenize(text: str) -> list[int]:
-    """Return the token ids of a text, without start and end marks."""
-    return [int(token) for token in _tokenizer().encode(text)]
+    """Return the token ids of a text, composed (NFC) as transformers does, without start and end marks."""
+    return [int(token) for token in _tokenizer().encode(unicodedata.normalize("NFC", text))]

@@ -121,7 +121,7 @@ class SpatialTransformer(nn.Module):
         cells = h.flatten(2).transpose(1, 2)
         for block in self.transformer_blocks:
             cells = block(cells, context)
-        out: Tensor = self.proj_out(cells.transpose(1, 2).unflatten(2, x.shape[2:])) + x
+        out: Tensor = self.proj_out(cells.transpose(1, 2).reshape(x.shape)) + x
         return out
 
 

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from enogu.core.networks.family import VAEWidths
-from enogu.core.networks.layers import GroupNorm, attend, conv3
+from enogu.core.networks.layers import GroupNorm, attend, conv3, zeroed
 
 
 class ResnetBlock(nn.Module):
@@ -16,7 +16,7 @@ class ResnetBlock(nn.Module):
         self.norm1 = GroupNorm(groups, inputs, eps=1e-6)
         self.conv1 = conv3(inputs, outputs)
         self.norm2 = GroupNorm(groups, outputs, eps=1e-6)
-        self.conv2 = conv3(outputs, outputs)
+        self.conv2 = zeroed(conv3(outputs, outputs))
         if inputs != outputs:
             self.nin_shortcut = nn.Conv2d(inputs, outputs, 1)
 
@@ -24,8 +24,8 @@ class ResnetBlock(nn.Module):
         """(B, C, H, W) -> (B, C', H, W)."""
         h = self.conv1(F.silu(self.norm1(x)))
         h = self.conv2(F.silu(self.norm2(h)))
-        shortcut: Tensor = self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x
-        return shortcut + h
+        out: Tensor = (self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x) + h
+        return out
 
 
 class AttnBlock(nn.Module):
@@ -41,7 +41,7 @@ class AttnBlock(nn.Module):
         """(B, C, H, W) -> same."""
         y = self.norm(x)
         q, k, v = (layer(y).flatten(2).transpose(1, 2) for layer in (self.q, self.k, self.v))
-        out: Tensor = self.proj_out(attend(q, k, v, heads=1).transpose(1, 2).unflatten(2, x.shape[2:]))
+        out: Tensor = self.proj_out(attend(q, k, v, heads=1).transpose(1, 2).reshape(x.shape))
         return x + out
 
 
@@ -77,13 +77,23 @@ class Resample(nn.Module):
 
 
 class Level(nn.Module):
-    """The blocks of one resolution."""
+    """The blocks of one resolution, and the step to the next."""
+
+    downsample: nn.Module
+    upsample: nn.Module
 
     def __init__(self, channels: list[int], groups: int) -> None:
         """Chain blocks through the listed channels."""
         super().__init__()
         pairs = zip(channels[:-1], channels[1:], strict=True)
         self.block = nn.ModuleList([ResnetBlock(a, b, groups) for a, b in pairs])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H', W')."""
+        for layer in self.children():
+            for block in layer if isinstance(layer, nn.ModuleList) else (layer,):
+                x = block(x)
+        return x
 
 
 class Encoder(nn.Module):
@@ -110,9 +120,7 @@ class Encoder(nn.Module):
         """(B, 3, H, W) -> (B, 2 * latent, H/f, W/f)."""
         x = self.conv_in(x)
         for stage in self.down:
-            for block in stage.block:
-                x = block(x)
-            x = stage.downsample(x) if hasattr(stage, "downsample") else x
+            x = stage(x)
         out: Tensor = self.conv_out(F.silu(self.norm_out(self.mid(x))))
         return out
 
@@ -142,9 +150,7 @@ class Decoder(nn.Module):
         """(B, latent, h, w) -> (B, 3, h * f, w * f)."""
         x = self.mid(self.conv_in(z))
         for stage in reversed(list(self.up)):
-            for block in stage.block:
-                x = block(x)
-            x = stage.upsample(x) if hasattr(stage, "upsample") else x
+            x = stage(x)
         out: Tensor = self.conv_out(F.silu(self.norm_out(x)))
         return out
 

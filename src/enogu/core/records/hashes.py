@@ -20,15 +20,16 @@ def sha256_file(path: Path) -> str:
 
 def settings_hash(value: Any) -> str:
     """Return 16 hex digits that name a settings tree: dataclasses, mappings, sequences, scalars."""
-    text = json.dumps(_plain(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(settings_plain(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _plain(value: Any) -> Any:
+def settings_plain(value: Any) -> Any:
+    """Return a settings tree as mappings, lists and scalars."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: settings_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): settings_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [settings_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,79 @@
+"""Settings of a training stage."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from enogu.core.records.errors import Refused
+from enogu.core.records.reference import Ref
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """Peak learning rates per component; 0 freezes it."""
+
+    unet: float = 0.0
+    te: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse rates below zero."""
+        if self.unet < 0 or self.te < 0:
+            raise Refused(f"lr = {{ unet = {self.unet}, te = {self.te} }}: rates cannot be negative; 0 freezes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One stretch of training with its own data, rates and length."""
+
+    lr: Rates
+    name: str = ""  # shown in the curves; "phase 1", ... if empty
+    latents: str = ""  # which of the stage's latents; the first if empty
+    captions: str = "tags"  # which caption set
+    images: int = 0  # length in images ...
+    epochs: float = 0.0  # ... or in passes over the data
+    batch: int = 0  # the stage's batch if 0
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    final: float = 0.0  # where cosine and linear end, as a share of the peak
+    warmup_images: int = 0
+    optimizer: Literal["keep", "reset"] = "keep"  # reset: new moments, as chained runs have them
+
+    def __post_init__(self) -> None:
+        """Refuse a phase without a length, or with two."""
+        if (self.images > 0) == (self.epochs > 0):
+            raise Refused(f"phase {self.name!r}: give either images or epochs, above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A fine-tune in phases."""
+
+    start: Annotated[str, Ref("model")]
+    latents: Annotated[tuple[str, ...], Ref("latents")]
+    captions: Annotated[str, Ref("captions")]
+    phases: tuple[Phase, ...]
+    batch: int = 16  # images per update
+    chunks: int = 1  # text window in chunks of 75 tokens
+    clip_skip: int = 1
+    weighting: Literal["none", "min_snr", "soft_min_snr", "debiased"] = "none"  # of the loss by timestep
+    gamma: float = 5.0  # of min_snr
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0  # global gradient norm; 0 does not clip
+    ema_images: int = 0  # half-life of the averaged weights in images; 0 keeps none
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # of the arithmetic; weights stay fp32
+    dtype: Literal["fp16", "fp32", "bf16"] = "fp16"  # of saved checkpoints
+    validation: int = 64  # posts held out
+    validate_images: int = 0  # every so many images; 0: ten times a run
+    checkpoint_images: int = 0  # every so many images; 0: at the end of each phase
+    state_images: int = 0  # how much work a kill may lose; 0: as often as validation
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot run."""
+        if not self.phases:
+            raise Refused("phases is empty; give at least one")
+        if self.batch < 1:
+            raise Refused(f"batch = {self.batch}; give at least 1")
+        known = {"", *self.latents}
+        for number, phase in enumerate(self.phases, 1):
+            if phase.latents not in known:
+                raise Refused(f"phase {number}: latents {phase.latents!r} is not among {', '.join(self.latents)}")

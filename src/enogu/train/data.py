@@ -1,0 +1,86 @@
+"""Batches of a phase: moments, captions as tokens, and which image of the run each one is."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from enogu.core.networks.chunks import chunk_tokens
+from enogu.core.networks.tokenizer import tokenize
+from enogu.core.records.errors import Refused
+from enogu.core.records.seed import derive
+from enogu.core.records.shards import Shards
+
+Plan = Callable[..., list[NDArray[np.int64]]]
+
+
+class Captions(Protocol):
+    """What training asks of a captions record."""
+
+    def caption(self, post: int, *, epoch: int, set: str = "tags") -> str:
+        """Return what the model reads for a post in an epoch."""
+
+    def plain(self, post: int, set: str = "tags") -> str:
+        """Return the caption with nothing dropped or shuffled."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One update's data: moments (B, 2C, h, w), tokens (B, n, 77)."""
+
+    moments: Tensor
+    tokens: Tensor
+    epoch: int
+    number: int  # of the batch within the epoch
+
+
+class LatentSet:
+    """A latents record divided into training and validation by post."""
+
+    def __init__(self, folder: Path, *, held_out: int, seed: int) -> None:
+        """Open the shards; the same posts are held out of every record of the same posts."""
+        self.shards = Shards(folder)
+        index = self.shards.index
+        posts = sorted(index["post"].unique().to_list(), key=lambda post: derive(seed, "validation", post))
+        if len(posts) <= held_out:
+            raise Refused(f"validation = {held_out} posts leaves nothing of {len(posts)} to train on; hold out fewer")
+        held = pl.col("post").is_in(posts[:held_out])
+        rows = index.with_row_index("shard_row")
+        self.train = rows.filter(~held)
+        self.held_out = rows.filter(held & ~pl.col("flipped")).sort("post")
+
+    @property
+    def pictures(self) -> int:
+        """Return how many posts an epoch shows."""
+        return self.train["post"].n_unique()
+
+    def read(self, frame: pl.DataFrame, rows: NDArray[np.int64]) -> tuple[Tensor, list[int]]:
+        """Return the moments (B, 2C, h, w) float32 and the posts of some rows of one bucket."""
+        chosen = frame[rows]
+        moments = torch.from_numpy(self.shards.read(chosen["shard_row"].to_numpy()).astype(np.float32))
+        return moments, chosen["post"].to_list()
+
+
+def batches(
+    data: LatentSet, captions: Captions, plan: Plan, *, batch: int, seed: int, chunks: int, set: str, at: tuple[int, int]
+) -> Iterator[Batch]:
+    """Yield batches without end, from a given (epoch, number of the batch in it)."""
+    epoch, first = at
+    while True:
+        cut = plan(data.train, batch=batch, seed=seed, epoch=epoch)
+        for number in range(first, len(cut)):
+            moments, posts = data.read(data.train, cut[number])
+            said = [captions.caption(post, epoch=epoch, set=set) for post in posts]
+            yield Batch(moments, encode(said, chunks), epoch, number)
+        epoch, first = epoch + 1, 0
+
+
+def encode(captions: list[str], chunks: int) -> Tensor:
+    """Return the tokens (B, chunks, 77) of captions."""
+    return torch.from_numpy(np.stack([chunk_tokens(tokenize(text), chunks=chunks) for text in captions]))

@@ -1,0 +1,75 @@
+"""The training stage: opens the records, goes on where it stopped, and leaves a checkpoint."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from enogu.core.networks.checkpoint import load
+from enogu.core.records.files import atomic_path
+from enogu.core.records.hashes import sha256_file, settings_plain
+from enogu.core.records.job import Job
+from enogu.train.config import TrainConfig
+from enogu.train.curves import Curves
+from enogu.train.data import Captions, LatentSet, Plan
+from enogu.train.keeper import Keeper
+from enogu.train.loop import Loop
+from enogu.train.position import Position
+from enogu.train.tuner import Tuner
+
+
+def run(
+    config: TrainConfig, job: Job, *, plan: Plan, reader: Callable[[Path, int], Captions]
+) -> dict[str, Any]:
+    """Train, or go on training, and return what was done."""
+    began = time.monotonic()
+    start = job.one("start")
+    tuner = Tuner(config, load(start), job.device)
+    recipe = {**settings_plain(config), "start_sha256": sha256_file(start)}
+    latents = {
+        name: LatentSet(folder, held_out=config.validation, seed=config.seed)
+        for name, folder in job.all("latents").items()
+    }
+    keeper = Keeper(job.out, config, tuner, state_images=0, recipe=json.dumps(recipe, sort_keys=True))
+    restored = keeper.restore()
+    at = restored or Position()
+    resumed = at.images
+    curves = Curves(job.out, upto=restored.images if restored else -1)
+    loop = Loop(
+        config,
+        tuner,
+        latents=latents,
+        captions=reader(job.one("captions"), config.seed),
+        plan=plan,
+        curves=curves,
+        keeper=keeper,
+        progress=job.progress,
+    )
+    keeper.state_images = config.state_images or max(1, loop.total // 10)
+    try:
+        at = loop.run(at)
+    finally:
+        curves.close()
+    _publish(keeper.checkpoint(at), job.out / "model.safetensors")
+    seconds = time.monotonic() - began
+    return {
+        "images": at.images,
+        "updates": at.updates,
+        "resumed_at": resumed,
+        "images_per_second": round((at.images - resumed) / seconds, 1),
+        "pictures": {name: data.pictures for name, data in latents.items()},
+        "precision": "bf16" if tuner.autocast else "fp32",
+        "sha256": sha256_file(job.out / "model.safetensors"),
+    }
+
+
+def _publish(checkpoint: Path, path: Path) -> None:
+    """Give the last checkpoint its lasting name without a second copy where the disk allows it."""
+    with atomic_path(path) as part:
+        try:
+            os.link(checkpoint, part)
+        except OSError:
+            shutil.copyfile(checkpoint, part)
