@@ -56,6 +56,13 @@ def test_words_are_dropped_at_their_rate_but_never_from_spared_groups():
         assert abs(counts[word] - 2800) < 4 * (4000 * 0.3 * 0.7) ** 0.5
 
 
+def test_varied_dropout_gives_captions_of_every_length() -> None:
+    lengths = [len(text.split(", ")) if text else 0 for text in reads(Rules(drop_tags=0.99, drop_varied=True))]
+    most = max(lengths)
+    shares = [sum(low <= length / most <= low + 0.34 for length in lengths) / len(lengths) for low in (0, 0.33, 0.66)]
+    assert min(shares) > 0.2  # one fixed share would crowd around its mean
+
+
 def test_a_limit_keeps_groups_by_priority_and_draws_within_one():
     rules = Rules(limit=5, priority=("count", "rating", "general"))
     counts = Counter()

@@ -113,6 +113,7 @@ def test_the_rules_are_kept_for_reading(captioned):
         "priority": ["count", "character", "artist", "quality", "rating", "general"],
         "drop_caption": 0.25,
         "drop_tags": 0.0,
+        "drop_varied": False,
         "never_drop": ["count", "rating"],
     }
 

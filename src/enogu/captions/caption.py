@@ -17,6 +17,7 @@ class Rules:
     priority: tuple[str, ...] = ()
     drop_caption: float = 0.0
     drop_tags: float = 0.0
+    drop_varied: bool = False
     never_drop: frozenset[str] = frozenset()
 
 
@@ -46,13 +47,15 @@ def drop_caption(post: Said, rules: Rules, rng: Generator) -> Said:
 
 
 def drop_tags(post: Said, rules: Rules, rng: Generator) -> Said:
-    """Leave each word out with the same probability, except in groups that must always be said."""
+    """Leave each word out with one probability, except in groups that must always be said.
+
+    Varied, each read draws the probability anew, up to `drop_tags`: captions of all lengths teach short prompts.
+    """
     if not rules.drop_tags:
         return post
+    share = rules.drop_tags * (rng.random() if rules.drop_varied else 1.0)
     draws = rng.random(len(post)).tolist()
-    return [
-        said for said, draw in zip(post, draws, strict=True) if draw >= rules.drop_tags or said[0] in rules.never_drop
-    ]
+    return [said for said, draw in zip(post, draws, strict=True) if draw >= share or said[0] in rules.never_drop]
 
 
 def at_most(post: Said, rules: Rules, rng: Generator) -> Said:

@@ -51,6 +51,7 @@ class CaptionsConfig:
     drop_noise: bool = True  # leave out meta tags about the upload (tags.toml)
     drop_caption: float = 0.1  # the share of reads that give an empty caption
     drop_tags: float = 0.0  # the share of words left out at each read
+    drop_varied: bool = False  # each read draws its own share, from 0 to drop_tags
     never_drop: tuple[str, ...] = ("count", "rating")  # groups that drop_tags spares
     seed: int = 0  # of the preview; training reads with its own seed
 

@@ -44,6 +44,7 @@ def rules_of(config: CaptionsConfig, one: CaptionSet) -> Rules:
         priority=one.priority,
         drop_caption=config.drop_caption,
         drop_tags=config.drop_tags,
+        drop_varied=config.drop_varied,
         never_drop=frozenset(config.never_drop),
     )
 

@@ -57,13 +57,14 @@ def crops(pictures: Pictures, rng: Generator, count: int) -> Tensor:
     return rgb.contiguous(memory_format=torch.channels_last)
 
 
-def losses(vae: VAE, rgb: Tensor, noise: Tensor, *, prior: float) -> Losses:
-    """Return the losses of a batch; `noise` (B, latent, h, w) samples the posterior."""
+def losses(vae: VAE, rgb: Tensor, noise: Tensor, *, prior: float, latent_noise: float = 0.0) -> Losses:
+    """Return the losses of a batch; `noise` (B, latent, h, w) samples the posterior, widened by `latent_noise`."""
     with torch.autocast(rgb.device.type, torch.bfloat16):
         moments = vae.moments(rgb).float()
         mean, logvar = moments.chunk(2, dim=1)
         logvar = logvar.clamp(-30, 20)
-        rebuilt = vae.decode(mean + noise * (0.5 * logvar).exp()).float()
+        spread = (0.5 * logvar).exp() + latent_noise * mean.detach().std()
+        rebuilt = vae.decode(mean + noise * spread).float()
     wrong = rebuilt - rgb
     apart = wrong.abs().mean() + sum(wrong.diff(dim=axis).abs().mean() for axis in (2, 3))
     for scale in (2, 4, 8):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from enogu.core.records.errors import Refused
+from enogu.core.records.reference import Ref
 
 SMALLEST_SIDE = 32  # pixels; below it nothing can be recognised
 NOVEL_LIMIT = 0.4  # two novel headwear kinds leave room for the known ones
@@ -57,9 +59,15 @@ class TaggerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class VaeConfig:
-    """A mini autoencoder, in a checkpoint whose UNet and text encoder are still random."""
+    """A mini autoencoder, in a checkpoint whose UNet and text encoder are still random.
+
+    With `start`, only the decoder of a checkpoint is trained further, from blurred latents: the latents stay
+    what they are, so models trained on them can take the new decoder (as sd-vae-ft-mse did for SD1).
+    """
 
     family: str = "mini-sd1"
+    start: Annotated[str | None, Ref("model")] = None
+    latent_noise: float = 0.0  # normal noise on the latents that the decoder sees, as a share of their spread
     pictures: int = 8000  # drawn and sketched as sources of crops
     images: int = 80_000  # crops seen in training
     batch: int = 16

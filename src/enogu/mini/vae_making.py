@@ -11,15 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from enogu.core.diffusion.noise import noise
-from enogu.core.networks.checkpoint import load, save
+from enogu.core.networks.checkpoint import load_model, save
 from enogu.core.networks.family import family
 from enogu.core.networks.groups import load_groups, save_groups
 from enogu.core.networks.model import StableDiffusion
+from enogu.core.networks.vae import VAE
 from enogu.core.records.files import atomic_path
 from enogu.core.records.hashes import sha256_file
 from enogu.core.records.job import Job
 from enogu.core.records.seed import derive, generator
-from enogu.mini.autoencoder import CROP, SOURCE, Pictures, crops, losses, pool, whiten
+from enogu.mini.autoencoder import CROP, SOURCE, Losses, Pictures, crops, losses, pool, whiten
 from enogu.mini.config import VaeConfig
 
 WARMUP_UPDATES = 200
@@ -30,36 +31,55 @@ WHITENED = 512  # crops that the latents' scale is measured on
 
 def make_vae(config: VaeConfig, job: Job) -> dict[str, Any]:
     """Train, or go on training, and write `model.safetensors` with fp32 weights."""
-    torch.manual_seed(derive(config.seed, "weights"))
-    model = StableDiffusion(family(config.family))
-    vae = model.vae.to(job.device)
-    vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = _model(config, job)
+    vae = model.vae
+    trained = [*vae.decoder.parameters(), *vae.post_quant_conv.parameters()] if config.start else vae.parameters()
     sources = _sources(config, job)
-    latent = (model.family.vae.latent, CROP // model.family.vae.factor, CROP // model.family.vae.factor)
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=config.rate, betas=(0.9, 0.99), weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(trained, lr=config.rate, betas=(0.9, 0.99), weight_decay=1e-4)
     average = {name: value.detach().clone() for name, value in vae.state_dict().items()}
     updates = math.ceil(config.images / config.batch)
     first, rebuilt = _restore(job.out / "state.safetensors", vae, optimizer, average), 0.0
     for update in range(first, updates):
-        rgb = crops(sources, generator(config.seed, "crops", update), config.batch).to(job.device)
-        sample = noise(derive(config.seed, "posterior", update), (config.batch, *latent)).to(job.device)
-        found = losses(vae, rgb, sample, prior=config.prior)
+        found = _losses(config, vae, sources, update)
         for group in optimizer.param_groups:
             warm = min(1.0, (update + 1) / WARMUP_UPDATES)
             group["lr"] = config.rate * warm * 0.5 * (1 + math.cos(math.pi * update / updates))
         found.total.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         _average(average, vae.state_dict(), update)
-        rebuilt += 0.01 * (found.rebuilt - rebuilt)
+        rebuilt += (found.rebuilt - rebuilt) * max(0.01, 1 / (update - first + 1))
         if (update + 1) % STATE_EVERY == 0:
             _keep(job.out / "state.safetensors", vae, optimizer, average, update + 1)
         job.progress((update + 1) * config.batch, config.images, f"crops, L1 {rebuilt:.3f}")
     vae.load_state_dict(average)
-    whiten(vae, crops(sources, generator(config.seed, "whitening"), WHITENED).to(job.device), model.family.latent_scale)
+    if not config.start:
+        rgb = crops(sources, generator(config.seed, "whitening"), WHITENED)
+        whiten(vae, rgb.to(job.device), model.family.latent_scale)
     save(job.out / "model.safetensors", model.state_dict(), {"format": "pt", "enogu.family": config.family})
     return {"images": config.images, "L1": rebuilt, "sha256": sha256_file(job.out / "model.safetensors")}
+
+
+def _model(config: VaeConfig, job: Job) -> StableDiffusion:
+    """Return the networks to train: those of `start` with all but the decoder frozen, or random ones."""
+    if config.start:
+        model = load_model(job.one("start"), job.device)
+        model.vae.decoder.requires_grad_(True)
+        model.vae.post_quant_conv.requires_grad_(True)
+    else:
+        torch.manual_seed(derive(config.seed, "weights"))
+        model = StableDiffusion(family(config.family)).to(job.device)
+    model.vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
+
+
+def _losses(config: VaeConfig, vae: VAE, sources: Pictures, update: int) -> Losses:
+    rgb = crops(sources, generator(config.seed, "crops", update), config.batch)
+    device = next(vae.parameters()).device
+    side = CROP // vae.widths.factor
+    normal = noise(derive(config.seed, "posterior", update), (config.batch, vae.widths.latent, side, side))
+    return losses(vae, rgb.to(device), normal.to(device), prior=config.prior, latent_noise=config.latent_noise)
 
 
 def _sources(config: VaeConfig, job: Job) -> Pictures:
@@ -85,6 +105,7 @@ def _keep(path: Path, vae: nn.Module, optimizer: torch.optim.AdamW, average: dic
     moments = {
         f"{key}/{name}": optimizer.state[parameter][key].reshape(parameter.shape if key != "step" else (1,))
         for name, parameter in vae.named_parameters()
+        if parameter in optimizer.state
         for key in ("exp_avg", "exp_avg_sq", "step")
     }
     save_groups(path, {"weights": vae.state_dict(), "average": average, "moments": moments}, {"update": update})
@@ -99,6 +120,8 @@ def _restore(path: Path, vae: nn.Module, optimizer: torch.optim.AdamW, average: 
     for name, value in groups["average"].items():
         average[name].copy_(value)
     for name, parameter in vae.named_parameters():
+        if f"step/{name}" not in groups["moments"]:
+            continue
         moments = {key: groups["moments"][f"{key}/{name}"] for key in ("exp_avg", "exp_avg_sq")}
         state = {key: torch.empty_like(parameter).copy_(value) for key, value in moments.items()}
         step = groups["moments"][f"step/{name}"].reshape(())

@@ -161,6 +161,7 @@ class VAE(nn.Module):
     def __init__(self, widths: VAEWidths) -> None:
         """Build from the table of widths."""
         super().__init__()
+        self.widths = widths
         self.encoder = Encoder(widths)
         self.decoder = Decoder(widths)
         self.quant_conv = nn.Conv2d(2 * widths.latent, 2 * widths.latent, 1)
