@@ -65,7 +65,8 @@ def test_what_is_frozen_stays_and_what_is_not_moves(train: Train, start: Path, t
 def test_the_curves_begin_before_the_first_update(train: Train, tmp_path: Path) -> None:
     train(config(LOW), tmp_path)
     points = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert points[0]["images"] == 0 and "val_loss" in points[0]
+    assert points[0]["images"] == 0
+    assert "val_loss" in points[0]
     assert [point["images"] for point in points if "val_loss" in point] == [0, 8, 16]
 
 
@@ -82,10 +83,10 @@ def test_the_loss_is_that_of_ddpm(start: Path) -> None:
     model = build(checkpoint, "start").eval()
     objective = Objective(model, weighting="none", gamma=5.0, clip_skip=1, autocast=False)
     moments, tokens = torch.randn(3, 8, 4, 4), torch.full((3, 1, 77), 49407)
-    draws = draw(3, [0, 1, 2], (4, 4, 4), 1000)
+    draws = draw(3, [0, 1, 2], (4, 4, 4), timesteps=1000)
     with torch.no_grad():
         errors = objective.errors(moments, tokens, draws).numpy()
-        betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
+        betas = np.linspace(0.00085**0.5, 0.012**0.5, timesteps=1000) ** 2
         abar = np.cumprod(1 - betas)[draws.t.numpy()].reshape(3, 1, 1, 1)
         mean, logvar = moments.numpy()[:, :4], moments.numpy()[:, 4:]
         x0 = (mean + draws.posterior.numpy() * np.exp(logvar / 2)) * 0.18215
@@ -95,13 +96,15 @@ def test_the_loss_is_that_of_ddpm(start: Path) -> None:
 
 
 def test_draws_depend_on_the_count_of_the_image_alone() -> None:
-    together, alone = draw(5, range(100, 108), (4, 2, 2), 1000), draw(5, [103], (4, 2, 2), 1000)
-    assert torch.equal(together.noise[3], alone.noise[0]) and together.t[3] == alone.t[0]
+    together, alone = draw(5, range(100, 108), (4, 2, 2), timesteps=1000), draw(5, [103], (4, 2, 2), timesteps=1000)
+    assert torch.equal(together.noise[3], alone.noise[0])
+    assert together.t[3] == alone.t[0]
 
 
 def test_timesteps_cover_the_range_evenly() -> None:
-    counts = torch.bincount(draw(5, range(1000), (1, 1, 1), 1000).t // 100, minlength=10)
-    assert counts.min() >= 97 and counts.max() <= 103  # independent draws would scatter by about 10
+    counts = torch.bincount(draw(5, range(1000), (1, 1, 1), timesteps=1000).t // 100, minlength=10)
+    assert counts.min() >= 97
+    assert counts.max() <= 103
 
 
 def test_the_average_forgets_half_in_its_half_life() -> None:

@@ -87,7 +87,8 @@ def whiten(vae: VAE, rgb: Tensor, scale: float) -> None:
     centre, size = mean.mean(dim=(0, 2, 3)), mean.std(dim=(0, 2, 3)) * scale
     latent = len(size)
     quant, post = vae.quant_conv, vae.post_quant_conv
-    assert quant.bias is not None and post.bias is not None
+    assert quant.bias is not None
+    assert post.bias is not None
     post.bias += post.weight[:, :, 0, 0] @ centre
     post.weight *= size[None, :, None, None]
     quant.bias[:latent] = (quant.bias[:latent] - centre) / size

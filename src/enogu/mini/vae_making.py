@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from enogu.core.diffusion.noise import noise
 from enogu.core.networks.checkpoint import load_model, save
@@ -29,6 +30,15 @@ STATE_EVERY = 500  # updates between saves of the unfinished run
 WHITENED = 512  # crops that the latents' scale is measured on
 
 
+@dataclass(frozen=True)
+class Held:
+    """What changes while a run goes on."""
+
+    vae: VAE
+    optimizer: torch.optim.AdamW
+    average: dict[str, Tensor]
+
+
 def make_vae(config: VaeConfig, job: Job) -> dict[str, Any]:
     """Train, or go on training, and write `model.safetensors` with fp32 weights."""
     model = _model(config, job)
@@ -37,10 +47,11 @@ def make_vae(config: VaeConfig, job: Job) -> dict[str, Any]:
     sources = _sources(config, job)
     optimizer = torch.optim.AdamW(trained, lr=config.rate, betas=(0.9, 0.99), weight_decay=1e-4)
     average = {name: value.detach().clone() for name, value in vae.state_dict().items()}
+    held = Held(vae, optimizer, average)
     updates = math.ceil(config.images / config.batch)
-    first, rebuilt = _restore(job.out / "state.safetensors", vae, optimizer, average), 0.0
+    first, rebuilt = _restore(job.out / "state.safetensors", held), 0.0
     for update in range(first, updates):
-        found = _losses(config, vae, sources, update)
+        found = _losses(config, vae, sources, update=update)
         for group in optimizer.param_groups:
             warm = min(1.0, (update + 1) / WARMUP_UPDATES)
             group["lr"] = config.rate * warm * 0.5 * (1 + math.cos(math.pi * update / updates))
@@ -51,7 +62,7 @@ def make_vae(config: VaeConfig, job: Job) -> dict[str, Any]:
         _average(average, vae.state_dict(), update)
         rebuilt += (found.rebuilt - rebuilt) * max(0.01, 1 / (update - first + 1))
         if (update + 1) % STATE_EVERY == 0:
-            _keep(job.out / "state.safetensors", vae, optimizer, average, update + 1)
+            _keep(job.out / "state.safetensors", held, update + 1)
         job.progress((update + 1) * config.batch, config.images, f"crops, L1 {rebuilt:.3f}")
     vae.load_state_dict(average)
     if not config.start:
@@ -74,7 +85,7 @@ def _model(config: VaeConfig, job: Job) -> StableDiffusion:
     return model
 
 
-def _losses(config: VaeConfig, vae: VAE, sources: Pictures, update: int) -> Losses:
+def _losses(config: VaeConfig, vae: VAE, sources: Pictures, *, update: int) -> Losses:
     rgb = crops(sources, generator(config.seed, "crops", update), config.batch)
     device = next(vae.parameters()).device
     side = CROP // vae.widths.factor
@@ -101,29 +112,32 @@ def _average(average: dict[str, Tensor], values: dict[str, Tensor], update: int)
         torch._foreach_lerp_(list(average.values()), [values[name] for name in average], 1 - keep)
 
 
-def _keep(path: Path, vae: nn.Module, optimizer: torch.optim.AdamW, average: dict[str, Tensor], update: int) -> None:
+def _keep(path: Path, held: Held, update: int) -> None:
+    state = held.optimizer.state
     moments = {
-        f"{key}/{name}": optimizer.state[parameter][key].reshape(parameter.shape if key != "step" else (1,))
-        for name, parameter in vae.named_parameters()
-        if parameter in optimizer.state
+        f"{key}/{name}": state[parameter][key].reshape(parameter.shape if key != "step" else (1,))
+        for name, parameter in held.vae.named_parameters()
+        if parameter in state
         for key in ("exp_avg", "exp_avg_sq", "step")
     }
-    save_groups(path, {"weights": vae.state_dict(), "average": average, "moments": moments}, {"update": update})
+    groups = {"weights": held.vae.state_dict(), "average": held.average, "moments": moments}
+    save_groups(path, groups, {"update": update})
 
 
 @torch.no_grad()
-def _restore(path: Path, vae: nn.Module, optimizer: torch.optim.AdamW, average: dict[str, Tensor]) -> int:
+def _restore(path: Path, held: Held) -> int:
+    """Load the last state, if there is one, and return the number of updates it had."""
     if not path.exists():
         return 0
     groups, note = load_groups(path)
-    vae.load_state_dict(groups["weights"])
+    held.vae.load_state_dict(groups["weights"])
     for name, value in groups["average"].items():
-        average[name].copy_(value)
-    for name, parameter in vae.named_parameters():
-        if f"step/{name}" not in groups["moments"]:
-            continue
-        moments = {key: groups["moments"][f"{key}/{name}"] for key in ("exp_avg", "exp_avg_sq")}
-        state = {key: torch.empty_like(parameter).copy_(value) for key, value in moments.items()}
-        step = groups["moments"][f"step/{name}"].reshape(())
-        optimizer.state[parameter] = {"step": step, **state}
+        held.average[name].copy_(value)
+    saved = groups["moments"]
+    for name, parameter in held.vae.named_parameters():
+        if f"step/{name}" in saved:
+            moments = {key: torch.empty_like(parameter) for key in ("exp_avg", "exp_avg_sq")}
+            for key, moment in moments.items():
+                moment.copy_(saved[f"{key}/{name}"])
+            held.optimizer.state[parameter] = {"step": saved[f"step/{name}"].reshape(()), **moments}
     return int(note["update"])

@@ -68,7 +68,15 @@ class LatentSet:
 
 
 def batches(
-    data: LatentSet, captions: Captions, plan: Plan, *, batch: int, seed: int, chunks: int, set: str, at: tuple[int, int]
+    data: LatentSet,
+    captions: Captions,
+    plan: Plan,
+    *,
+    batch: int,
+    seed: int,
+    chunks: int,
+    set: str,
+    at: tuple[int, int],
 ) -> Iterator[Batch]:
     """Yield batches without end, from a given (epoch, number of the batch in it)."""
     epoch, first = at

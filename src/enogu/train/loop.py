@@ -89,7 +89,7 @@ class Loop:
                 self.tuner.average.update(self.tuner.parameters, images=at.images, batch=batch)
             losses.append(loss.detach())
             if at.updates % LOG_EVERY == 0:
-                self._log(at, name, losses, norm)
+                self._log(at, losses, norm)
                 losses = []
             if at.phase_images >= total or self._due(at, batch):
                 self._validate(validation, at.images, name)
@@ -101,10 +101,10 @@ class Loop:
         size = len(item.moments)
         counts = range(at.images, at.images + size)
         shape = (item.moments.shape[1] // 2, *item.moments.shape[2:])
-        draws = draw(self.config.seed, counts, shape, len(self.tuner.objective.abar))
+        draws = draw(self.config.seed, counts, shape, timesteps=len(self.tuner.objective.abar))
         return self.tuner.objective.loss(item.moments, item.tokens, draws, train_text=trains_text)
 
-    def _log(self, at: Position, name: str, losses: list[torch.Tensor], norm: float) -> None:
+    def _log(self, at: Position, losses: list[torch.Tensor], norm: float) -> None:
         mean = float(torch.stack(losses).mean())
         if mean != mean:
             raise Failed(
@@ -112,7 +112,7 @@ class Loop:
                 "Lower the learning rate, or set precision = 'fp32'"
             )
         rates = {f"lr_{group['part']}": group["lr"] for group in self.tuner.optimizer.param_groups}
-        self.curves.add(at.images, name, loss=mean, grad_norm=norm, lr=rates["lr_unet"], **rates)
+        self.curves.add(at.images, self._name(at.phase), loss=mean, grad_norm=norm, lr=rates["lr_unet"], **rates)
 
     def _validate(self, validation: Validation, images: int, name: str) -> None:
         if not self.config.validation:

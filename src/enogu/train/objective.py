@@ -24,7 +24,7 @@ class Draws:
     t: Tensor
 
 
-def draw(seed: int, counts: Sequence[int], shape: tuple[int, ...], timesteps: int) -> Draws:
+def draw(seed: int, counts: Sequence[int], shape: tuple[int, ...], *, timesteps: int) -> Draws:
     """Return the draws of the images at these counts of the run; timesteps cover the range evenly as counts go by."""
     start = derive(seed, "timestep") / 2**63
     share = torch.tensor([(start + count * GOLDEN) % 1.0 for count in counts], dtype=torch.float64)
@@ -38,7 +38,9 @@ def draw(seed: int, counts: Sequence[int], shape: tuple[int, ...], timesteps: in
 class Objective:
     """Weighted mean squared error in the family's own prediction."""
 
-    def __init__(self, model: StableDiffusion, *, weighting: maths.Weighting, gamma: float, clip_skip: int, autocast: bool) -> None:
+    def __init__(
+        self, model: StableDiffusion, *, weighting: maths.Weighting, gamma: float, clip_skip: int, autocast: bool
+    ) -> None:
         """Tabulate the schedule and the weights on the model's device."""
         self.model = model
         self.clip_skip = clip_skip

@@ -10,7 +10,7 @@ from typing import Any
 
 from enogu.core.networks.checkpoint import load
 from enogu.core.records.files import atomic_path
-from enogu.core.records.hashes import sha256_file, settings_plain
+from enogu.core.records.hashes import settings_plain, sha256_file
 from enogu.core.records.job import Job
 from enogu.train.config import TrainConfig
 from enogu.train.curves import Curves
@@ -21,9 +21,7 @@ from enogu.train.position import Position
 from enogu.train.tuner import Tuner
 
 
-def run(
-    config: TrainConfig, job: Job, *, plan: Plan, reader: Callable[[Path, int], Captions]
-) -> dict[str, Any]:
+def run(config: TrainConfig, job: Job, *, plan: Plan, reader: Callable[[Path, int], Captions]) -> dict[str, Any]:
     """Train, or go on training, and return what was done."""
     began = time.monotonic()
     start = job.one("start")

@@ -98,9 +98,7 @@ class Tuner:
             self.average.values[name].copy_(value)
         for name, steps in groups.get("steps", {}).items():
             parameter = self.parameters[name]
-            moments = {
-                key: torch.empty_like(parameter).copy_(groups[group][name]) for group, key in MOMENTS.items()
-            }
+            moments = {key: torch.empty_like(parameter).copy_(groups[group][name]) for group, key in MOMENTS.items()}
             self.optimizer.state[parameter] = {"step": steps.reshape(()).clone(), **moments}
 
     def _optimizer(self) -> torch.optim.AdamW:

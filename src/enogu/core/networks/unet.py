@@ -21,7 +21,7 @@ def timestep_features(t: Tensor, width: int) -> Tensor:
 class ResBlock(nn.Module):
     """Two convolutions with the time embedding added between."""
 
-    def __init__(self, inputs: int, outputs: int, embedding: int, groups: int) -> None:
+    def __init__(self, inputs: int, outputs: int, *, embedding: int, groups: int) -> None:
         """Map `inputs` to `outputs` channels."""
         super().__init__()
         self.in_layers = nn.Sequential(GroupNorm(groups, inputs), nn.SiLU(), conv3(inputs, outputs))
@@ -107,7 +107,7 @@ class TransformerBlock(nn.Module):
 class SpatialTransformer(nn.Module):
     """A transformer block over the cells of the picture."""
 
-    def __init__(self, width: int, context: int, heads: int, groups: int) -> None:
+    def __init__(self, width: int, *, context: int, heads: int, groups: int) -> None:
         """Build with 1 x 1 convolutions in and out, as SD1 has them."""
         super().__init__()
         self.norm = GroupNorm(groups, width, eps=1e-6)
@@ -164,10 +164,10 @@ class UNet(nn.Module):
         levels = [base * m for m in widths.multipliers]
 
         def res(inputs: int, outputs: int) -> ResBlock:
-            return ResBlock(inputs, outputs, embedding, widths.groups)
+            return ResBlock(inputs, outputs, embedding=embedding, groups=widths.groups)
 
         def transformer(width: int) -> SpatialTransformer:
-            return SpatialTransformer(width, widths.context, widths.heads, widths.groups)
+            return SpatialTransformer(width, context=widths.context, heads=widths.heads, groups=widths.groups)
 
         self.time_embed = nn.Sequential(nn.Linear(base, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
         self.input_blocks = nn.ModuleList([nn.ModuleList([conv3(latent, base)])])
@@ -185,7 +185,10 @@ class UNet(nn.Module):
         self.output_blocks = nn.ModuleList()
         for level, outputs in reversed(list(enumerate(levels))):
             for index in range(widths.blocks + 1):
-                block = [res(width + skips.pop(), outputs), *([transformer(outputs)] if widths.attention[level] else [])]
+                block = [
+                    res(width + skips.pop(), outputs),
+                    *([transformer(outputs)] if widths.attention[level] else []),
+                ]
                 width = outputs
                 last = index == widths.blocks and level > 0
                 self.output_blocks.append(nn.ModuleList([*block, *([Upsample(width)] if last else [])]))
@@ -196,25 +199,26 @@ class UNet(nn.Module):
         embedding = self.time_embed(timestep_features(t, self.widths.channels).to(x.dtype))
         skips: list[Tensor] = []
         for block in self.input_blocks:
-            x = self._run(block, x, embedding, context)
+            x = _run(block, x, (embedding, context))
             skips.append(x)
-        x = self._run(self.middle_block, x, embedding, context)
+        x = _run(self.middle_block, x, (embedding, context))
         for block in self.output_blocks:
             x = torch.cat([x, skips.pop()], dim=1)
-            x = self._run(block, x, embedding, context, skips[-1].shape[2:] if skips else None)
+            x = _run(block, x, (embedding, context), size=skips[-1].shape[2:] if skips else None)
         out: Tensor = self.out(x)
         return out
 
-    def _run(
-        self, block: nn.Module, x: Tensor, embedding: Tensor, context: Tensor, size: torch.Size | None = None
-    ) -> Tensor:
-        for layer in block.children():
-            if isinstance(layer, ResBlock):
-                x = layer(x, embedding)
-            elif isinstance(layer, SpatialTransformer):
-                x = layer(x, context)
-            elif isinstance(layer, Upsample):
-                x = layer(x, size)
-            else:
-                x = layer(x)
-        return x
+
+def _run(block: nn.Module, x: Tensor, given: tuple[Tensor, Tensor], *, size: torch.Size | None = None) -> Tensor:
+    """Apply a block's layers, each with what it needs of the time embedding, the text and the size to come."""
+    embedding, context = given
+    for layer in block.children():
+        if isinstance(layer, ResBlock):
+            x = layer(x, embedding)
+        elif isinstance(layer, SpatialTransformer):
+            x = layer(x, context)
+        elif isinstance(layer, Upsample):
+            x = layer(x, size)
+        else:
+            x = layer(x)
+    return x
