@@ -86,7 +86,7 @@ def test_the_loss_is_that_of_ddpm(start: Path) -> None:
     draws = draw(3, [0, 1, 2], (4, 4, 4), timesteps=1000)
     with torch.no_grad():
         errors = objective.errors(moments, tokens, draws).numpy()
-        betas = np.linspace(0.00085**0.5, 0.012**0.5, timesteps=1000) ** 2
+        betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
         abar = np.cumprod(1 - betas)[draws.t.numpy()].reshape(3, 1, 1, 1)
         mean, logvar = moments.numpy()[:, :4], moments.numpy()[:, 4:]
         x0 = (mean + draws.posterior.numpy() * np.exp(logvar / 2)) * 0.18215

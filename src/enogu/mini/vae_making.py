@@ -1,4 +1,4 @@
-"""The stage that makes a mini autoencoder: draws the sources, trains, whitens, and writes a checkpoint to start from."""
+"""The stage that makes a mini autoencoder: draws sources, trains, whitens, and writes a checkpoint to start from."""
 
 from __future__ import annotations
 
