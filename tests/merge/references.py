@@ -119,7 +119,7 @@ def karcher(models: Sequence[Array], steps: int = 200) -> Array:
 
 def geometric_median(models: Sequence[Array]) -> Array:
     at = sum(models) / len(models)
-    for _ in range(3000):
+    for _ in range(400):
         far = np.array([math.sqrt(((m - at) ** 2).sum()) for m in models])
         if far.mean() == 0:
             break

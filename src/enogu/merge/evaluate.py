@@ -39,10 +39,10 @@ class Evaluation:
         """
         total: Tensor | None = None
         for node, coefficient in combination.terms:
-            part = self._node(node, start, stop)
+            part = self._node(node, start, stop)  # fresh: nobody else holds it
             if coefficient != 1.0:
-                part = part * coefficient
-            total = part if total is None else total + part
+                part = part.mul_(coefficient)
+            total = part if total is None else total.add_(part)
         return torch.zeros(stop - start, dtype=self.dtype) if total is None else total
 
     def measure(self, combination: Combination, step: int) -> None:

@@ -4,6 +4,7 @@ Sums run over blocks of one fixed size in one order, so that neither pieces nor 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -11,7 +12,11 @@ from torch import Tensor
 from enogu.merge.method import Pieces
 
 BLOCK = 1 << 16  # elements per partial sum
-DIGIT = 16  # bits that one pass of a radix selection settles
+CANDIDATES = 1 << 20  # elements that a selection looks at one by one
+_LADDERS = {  # the bits at which a radix selection's digits begin; the sign is never set
+    torch.float32: (torch.int32, (31, 20, 10, 0)),
+    torch.float64: (torch.int64, (63, 52, 42, 31, 20, 10, 0)),
+}
 
 
 def gram(pieces: Pieces) -> Tensor:
@@ -50,26 +55,25 @@ def total(pieces: Pieces, of: Callable[[list[Tensor]], Sequence[Tensor]]) -> Ten
 def cutoffs(pieces: Pieces, keep: float, *, of: Callable[[list[Tensor]], Sequence[Tensor]]) -> Tensor:
     """Return per result of `of` the value that a share `keep` of its elements reaches: exact, without a sort.
 
-    `of` must give numbers of at least 0. Radix selection on the bit pattern: positive floats sort as integers do.
+    `of` must give numbers of at least 0. Radix selection on the bit pattern, since positive floats sort as
+    integers do: histograms of leading bits until few candidates are left, which are then looked at.
     At least one element reaches the value, however small the tensor.
     """
     probe = list(of(next(iter(pieces()))))
-    integer, width = (torch.int64, 64) if probe[0].dtype == torch.float64 else (torch.int32, 32)
-    prefixes, wanted = [0] * len(probe), [0] * len(probe)
-    for shift in range(width - DIGIT, -1, -DIGIT):
-        counts = torch.zeros(len(probe), 1 << DIGIT, dtype=torch.int64)
-        for piece in pieces():
-            for row, values in enumerate(of(piece)):
-                bits = values.reshape(-1).view(integer)
-                if shift < width - DIGIT:
-                    bits = bits[(bits >> (shift + DIGIT)) == prefixes[row]]
-                counts[row] += torch.bincount((bits >> shift) & ((1 << DIGIT) - 1), minlength=1 << DIGIT)
-        for row, histogram in enumerate(counts):
-            if shift == width - DIGIT:
-                wanted[row] = share(int(histogram.sum()), keep)
-            digit, above = _digit(histogram, wanted[row])
-            prefixes[row], wanted[row] = prefixes[row] << DIGIT | digit, wanted[row] - above
-    return torch.tensor(prefixes, dtype=integer).view(probe[0].dtype)
+    integer, ladder = _LADDERS[probe[0].dtype]
+    rows = [_Selection() for _ in probe]
+    for top, bottom in pairwise(ladder):
+        for selection in rows:
+            selection.begin(top, bottom)
+        for row, values in _each(pieces, of):
+            rows[row].count(values.reshape(-1).view(integer))
+        if max(selection.narrow(keep) for selection in rows) <= CANDIDATES:
+            break
+    else:
+        return torch.tensor([selection.prefix for selection in rows], dtype=integer).view(probe[0].dtype)
+    for row, values in _each(pieces, of):
+        rows[row].gather(values.reshape(-1).view(integer))
+    return torch.stack([selection.answer() for selection in rows]).view(probe[0].dtype)
 
 
 def share(count: int, keep: float) -> int:
@@ -77,11 +81,48 @@ def share(count: int, keep: float) -> int:
     return min(max(int(count * keep + 0.5), 1), count)
 
 
-def _digit(histogram: Tensor, wanted: int) -> tuple[int, int]:
-    """Return the digit that holds the `wanted`-th largest, and how many lie above it."""
-    above = histogram.flip(0).cumsum(0)
-    place = int(torch.searchsorted(above, wanted))
-    return len(histogram) - 1 - place, int(above[place - 1]) if place else 0
+def _each(pieces: Pieces, of: Callable[[list[Tensor]], Sequence[Tensor]]) -> Iterator[tuple[int, Tensor]]:
+    for piece in pieces():
+        yield from enumerate(of(piece))
+
+
+class _Selection:
+    """The search for the `wanted`-th largest: the leading bits found so far, and what shares them."""
+
+    def __init__(self) -> None:
+        self.prefix, self.wanted = 0, 0
+        self.found: list[Tensor] = []
+
+    def begin(self, top: int, bottom: int) -> None:
+        """Turn to the bits from `bottom` up to `top`; those above are settled."""
+        self.top, self.bottom = top, bottom
+        self.counts = torch.zeros(1 << (top - bottom), dtype=torch.int64)
+
+    def count(self, bits: Tensor) -> None:
+        """Count the digits of elements that share the prefix."""
+        if self.wanted:
+            bits = bits[(bits >> self.top) == self.prefix]
+        digits = (bits >> self.bottom) & (len(self.counts) - 1)
+        self.counts += torch.bincount(digits, minlength=len(self.counts))
+
+    def narrow(self, keep: float) -> int:
+        """Settle a digit; return how many candidates are left."""
+        self.wanted = self.wanted or share(int(self.counts.sum()), keep)
+        above = self.counts.flip(0).cumsum(0)
+        place = int(torch.searchsorted(above, self.wanted))
+        self.wanted -= int(above[place - 1]) if place else 0
+        digit = len(self.counts) - 1 - place
+        self.prefix = self.prefix << (self.top - self.bottom) | digit
+        return int(self.counts[digit])
+
+    def gather(self, bits: Tensor) -> None:
+        """Keep the elements that share the prefix."""
+        self.found.append(bits[(bits >> self.bottom) == self.prefix])
+
+    def answer(self) -> Tensor:
+        """Return the bits of the element that was sought."""
+        found = torch.cat(self.found)
+        return found.kthvalue(len(found) - self.wanted + 1).values
 
 
 def _blocks(pieces: Pieces) -> Iterator[Tensor]:
@@ -89,7 +130,7 @@ def _blocks(pieces: Pieces) -> Iterator[Tensor]:
     rest: Tensor | None = None
     for piece in pieces():
         stack = torch.stack([tensor.reshape(-1).double() for tensor in piece])
-        rest = stack if rest is None else torch.cat([rest, stack], dim=1)
+        rest = stack if rest is None or not rest.shape[1] else torch.cat([rest, stack], dim=1)
         whole = rest.shape[1] - rest.shape[1] % BLOCK
         yield from (rest[:, start : start + BLOCK] for start in range(0, whole, BLOCK))
         rest = rest[:, whole:]

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from enogu.core.records.errors import Refused
 from enogu.merge.method import Delta, Deltas, Pieces, method
-from enogu.merge.methods.ties import magnitudes
+from enogu.merge.methods.ties import magnitudes, reaching
 from enogu.merge.statistics import cutoffs, weighted
 
 
@@ -22,7 +22,7 @@ def breadcrumbs(
 ) -> Delta:
     """Drop the largest share `outliers` and all but `keep` below it, average (Davari 2023, arXiv 2312.06795)."""
     low, high = measured
-    kept = [delta * (delta.abs() >= cut) for delta, cut in zip(deltas, low, strict=True)]
+    kept = [reaching(delta, cut) for delta, cut in zip(deltas, low, strict=True)]
     if high is not None:
-        kept = [delta * (delta.abs() < cut) for delta, cut in zip(kept, high, strict=True)]
+        kept = [delta - reaching(delta, cut) for delta, cut in zip(kept, high, strict=True)]
     return weighted(kept, [1.0 / len(kept)] * len(kept))

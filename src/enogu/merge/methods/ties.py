@@ -20,6 +20,12 @@ def trim(pieces: Pieces, *, keep: float, vote: str) -> Tensor | None:
     return None if keep >= 1.0 else cutoffs(pieces, keep, of=magnitudes)
 
 
+def reaching(delta: Tensor, cut: Tensor) -> Tensor:
+    """Return the elements whose size is at least `cut`; 0 elsewhere."""
+    below = torch.nextafter(cut, -torch.ones_like(cut))
+    return torch.nn.functional.hardshrink(delta, float(below))
+
+
 def elect(deltas: Sequence[Tensor], vote: str) -> Tensor:
     """Return the elected sign per element: of the sum ("mass"), or of the count of signs ("count")."""
     if vote not in ("mass", "count"):
@@ -30,16 +36,17 @@ def elect(deltas: Sequence[Tensor], vote: str) -> Tensor:
 
 def agreeing_mean(deltas: Sequence[Tensor], sign: Tensor) -> Tensor:
     """Return the mean of the elements that have the elected sign; 0 where none has it."""
-    total, count = torch.zeros_like(sign), torch.zeros_like(sign)
+    size, count = torch.zeros_like(sign), torch.zeros_like(sign)
     for delta in deltas:
-        agrees = (delta * sign > 0.0).to(delta.dtype)
-        total, count = total + delta * agrees, count + agrees
-    return total / count.clamp(min=1.0)
+        agreeing = (delta * sign).clamp_(min=0.0)
+        size += agreeing
+        count += agreeing > 0.0
+    return size.div_(count.clamp_(min=1.0)).mul_(sign)
 
 
 @method(grain="element", measure=trim)
 def ties(deltas: Deltas, *, keep: float = 0.2, vote: str = "mass", measured: Tensor | None) -> Delta:
     """Keep the largest elements, elect a sign, average what agrees (Yadav et al. 2023, arXiv 2306.01708)."""
     if measured is not None:
-        deltas = [delta * (delta.abs() >= cut) for delta, cut in zip(deltas, measured, strict=True)]
+        deltas = [reaching(delta, cut) for delta, cut in zip(deltas, measured, strict=True)]
     return agreeing_mean(deltas, elect(deltas, vote))
