@@ -18,7 +18,7 @@ from enogu.core.records.job import Job
 from enogu.merge import stage
 from enogu.merge.config import MergeConfig
 from enogu.merge.engine import Engine
-from enogu.merge.lineage import RECIPE, make_metadata
+from enogu.merge.lineage import RECIPE, WEBUI_MODELS, WEBUI_RECIPE, Lineage
 from enogu.merge.plan import make_plan
 from tests.merge import pico
 
@@ -94,7 +94,7 @@ def test_threads_pieces_and_order_never_change_a_byte(tmp_path: Path) -> None:
         for threads, piece in ((1, 1 << 18), (2, 64), (8, 7)):
             plan = make_plan(MergeConfig(formula=formula, vae="a"), stage.read_headers(files))
             engine = Engine(threads=threads, piece=piece)
-            engine.run(plan, files, tmp_path / "out.safetensors", metadata={})
+            engine.run(plan, files, tmp_path / "out.safetensors")
             seen.add(hashlib.sha256((tmp_path / "out.safetensors").read_bytes()).hexdigest())
     assert len(seen) == 1
 
@@ -113,7 +113,13 @@ def test_the_file_carries_its_recipe_and_true_hashes(tmp_path: Path) -> None:
         assert recipe["models"][name]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert str(tmp_path) not in raw[8 : header.data_start].decode()
     stage.merge(MergeConfig(formula="0.5*child + 0.5*a"), {"child": out, **files}, tmp_path / "next.safetensors")
-    ancestry = json.loads(read_header(tmp_path / "next.safetensors").metadata[RECIPE])
+    metadata = read_header(tmp_path / "next.safetensors").metadata
+    ancestry = json.loads(metadata[RECIPE])
+    ancestors = json.loads(metadata[WEBUI_MODELS])
+    hashes = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in {**files, "child": out}.items()}
+    assert ancestors.keys() == set(hashes.values())
+    assert ancestors[hashes["child"]]["sd_merge_recipe"]["formula"] == "0.5*a + 0.5*b"
+    assert json.loads(metadata[WEBUI_RECIPE])["primary_model_hash"] == hashes["child"]
     assert ancestry["models"]["child"]["merge"]["models"]["b"]["title"] == "B"
 
 
@@ -124,7 +130,7 @@ def test_what_must_not_be_blended_is_not(tmp_path: Path) -> None:
     assert result["v_pred"].shape == (0,)
     assert "model_ema.decay" not in result
     plan = make_plan(MergeConfig(formula="0.5*a + 0.5*b"), stage.read_headers(pico.write(tmp_path, a=a, b=B)))
-    assert any("prediction type" in warning for warning in plan.warnings)
+    assert any("predict" in warning for warning in plan.warnings)
 
 
 def test_a_tensor_that_one_model_lacks_is_copied_and_told(tmp_path: Path) -> None:
@@ -192,4 +198,9 @@ def test_metadata_of_a_foreign_recipe_does_no_harm(tmp_path: Path) -> None:
     headers = stage.read_headers(files)
     headers["a"] = type(headers["a"])(headers["a"].tensors, {RECIPE: "{not json"}, headers["a"].data_start)
     plan = make_plan(MergeConfig(formula="0.5*a + 0.5*b"), headers)
-    assert json.loads(make_metadata(plan, headers)[RECIPE])["models"]["a"]["merge"] == "{not json"
+    assert (
+        json.loads(Lineage(plan, headers, files).describe({"a": "1" * 64, "b": "2" * 64})[RECIPE])["models"]["a"][
+            "merge"
+        ]
+        == "{not json"
+    )

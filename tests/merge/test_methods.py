@@ -38,7 +38,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def run(formula: str, files: dict[str, Path], out: Path, engine: Engine, **options: str) -> dict[str, torch.Tensor]:
     plan = make_plan(MergeConfig(formula=formula, **options), stage.read_headers(files))
-    engine.run(plan, files, out, metadata={})
+    engine.run(plan, files, out)
     return safetensors.torch.load_file(out)
 
 
@@ -107,7 +107,7 @@ def _drawn(formula: str, tmp_path: Path, rows: int = 64, columns: int = 500, **o
     ones = torch.randn(rows, columns, generator=generator)
     files = pico.write(tmp_path, base={key: torch.zeros(rows, columns)}, a={key: ones}, b={key: ones.flip(0)})
     plan = make_plan(MergeConfig(formula=formula, **options), stage.read_headers(files))
-    Engine(piece=999).run(plan, files, tmp_path / "out", metadata={})
+    Engine(piece=999).run(plan, files, tmp_path / "out")
     return safetensors.torch.load_file(tmp_path / "out")[key] / ones
 
 
@@ -161,7 +161,7 @@ def test_the_vote_of_ties_is_what_its_option_says(tmp_path: Path) -> None:
     files = pico.write(tmp_path, **{name: {key: torch.tensor([value])} for name, value in values.items()})
     for vote, expected in (("mass", 5.0), ("count", -1.25)):
         plan = make_plan(MergeConfig(formula=f"ties(base, a, b, c, vote='{vote}')"), stage.read_headers(files))
-        Engine().run(plan, files, tmp_path / "out", metadata={})
+        Engine().run(plan, files, tmp_path / "out")
         assert float(safetensors.torch.load_file(tmp_path / "out")[key]) == expected
 
 

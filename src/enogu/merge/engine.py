@@ -1,8 +1,9 @@
 """The streaming engine: pieces are computed by a few threads and written in order, whatever the threads do."""
 
+import hashlib
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -16,13 +17,25 @@ from enogu.core.records.errors import Failed
 from enogu.core.records.hashes import sha256_file
 from enogu.core.records.progress import Progress, silent
 from enogu.merge.evaluate import Evaluation, cuts, unit
-from enogu.merge.lineage import placeholder
 from enogu.merge.plan import KeyPlan, Plan
 
 PIECE = 1 << 16  # elements: small enough for the allocator to hand out the same memory again and again
 MAX_THREADS = 8  # more only wait for the disk
 AHEAD = 2  # tensors that are measured before they are computed
 PRECISION = {"fp32": torch.float32, "fp64": torch.float64}
+
+
+Describe = Callable[[Mapping[str, str]], Mapping[str, str]]
+
+
+def nothing(hashes: Mapping[str, str]) -> Mapping[str, str]:
+    """Describe a merge by nothing."""
+    return {}
+
+
+def placeholder(model: str) -> str:
+    """Return what stands in the header for a parent's SHA-256 until the parent was read: distinct, of one length."""
+    return hashlib.sha256(model.encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,19 +46,20 @@ class Engine:
     piece: int = PIECE
     progress: Progress = silent
 
-    def run(self, plan: Plan, files: Mapping[str, Path], out: Path, *, metadata: Mapping[str, str]) -> Written:
-        """Write the merge that a plan describes."""
+    def run(self, plan: Plan, files: Mapping[str, Path], out: Path, *, describe: Describe = nothing) -> Written:
+        """Write the merge of a plan; `describe` makes the metadata from the parents' hashes, which are known last."""
         with ExitStack() as stack:
             readers = {name: stack.enter_context(Reader(files[name])) for name in plan.sources}
             stack.enter_context(_one_thread_each())
             specs = {key: item.spec for key, item in plan.kept.items()}
-            writer = stack.enter_context(open_writer(out, specs, metadata))
+            unknown = {name: placeholder(name) for name in plan.sources}
+            writer = stack.enter_context(open_writer(out, specs, describe(unknown)))
             pool = stack.enter_context(ThreadPoolExecutor(max(1, min(self.threads, MAX_THREADS))))
             hasher = stack.enter_context(ThreadPoolExecutor(1))
             try:
                 hashes = {name: hasher.submit(sha256_file, files[name]) for name in plan.sources}
                 self._write(_Run(plan, readers, pool, self.piece), writer)
-                writer.replacements.update({placeholder(name): each.result() for name, each in hashes.items()})
+                writer.metadata = describe({name: each.result() for name, each in hashes.items()})
             except BaseException:
                 hasher.shutdown(cancel_futures=True)
                 pool.shutdown(cancel_futures=True)

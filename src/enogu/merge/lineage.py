@@ -1,65 +1,107 @@
 """What a merged file says of its making: the recipe, its parents by hash, and no local path."""
 
-import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from enogu import __version__
 from enogu.core.networks.header import Header
+from enogu.core.networks.identity import auto_v1
+from enogu.core.networks.layouts import find_layout
+from enogu.core.networks.prediction import prediction
 from enogu.core.networks.stream import HASH_PLACEHOLDER
 from enogu.merge.plan import Plan
 
-RECIPE = "enogu.merge"
+RECIPE, FAMILY = "enogu.merge", "enogu.family"
+WEBUI_RECIPE, WEBUI_MODELS = "sd_merge_recipe", "sd_merge_models"  # A1111's keys; their values are JSON texts
+SPEC_WORDS = {"eps": "epsilon", "v": "v", "edm": "edm"}
+LICENCE = "modelspec.license"
+WEBUI_PARENTS = ("primary_model_hash", "secondary_model_hash", "tertiary_model_hash")
 
 
-def placeholder(model: str) -> str:
-    """Return what stands in the header for a parent's SHA-256 until the parent was read."""
-    return hashlib.sha256(f"sha256 of {model}".encode()).hexdigest()
+@dataclass(frozen=True)
+class Lineage:
+    """What the header of a merge is made of."""
+
+    plan: Plan
+    headers: Mapping[str, Header]
+    files: Mapping[str, Path]
+
+    def describe(self, hashes: Mapping[str, str]) -> dict[str, str]:
+        """Return the metadata: a model spec that is true again, the recipe, and what webuis read of merges."""
+        sources = self.plan.sources
+        primary = {key: hashes[name] for key, name in zip(WEBUI_PARENTS, sources, strict=False)}
+        webui = {"type": "enogu", "formula": self.plan.config.formula, "models": [hashes[name] for name in sources]}
+        families = {self.headers[name].metadata.get(FAMILY, "") for name in sources}
+        return {
+            "format": "pt",
+            **self._spec(),
+            **({FAMILY: families.pop()} if len(families) == 1 and families != {""} else {}),
+            RECIPE: _json(self._recipe(hashes)),
+            WEBUI_RECIPE: _json({**webui, **primary}),
+            WEBUI_MODELS: _json(self._ancestors(hashes)),
+        }
+
+    def _recipe(self, hashes: Mapping[str, str]) -> dict[str, Any]:
+        """Return everything needed to make the file again, with the parents' own recipes beneath."""
+        parents = {name: {"sha256": hashes[name], **self._parent(name)} for name in self.plan.sources}
+        return {"enogu": __version__, **asdict(self.plan.config), "models": parents}
+
+    def _parent(self, name: str) -> dict[str, Any]:
+        metadata = self.headers[name].metadata
+        own = {key.removeprefix("enogu."): text for key, text in metadata.items() if key.startswith("enogu.")}
+        made = {key: decoded(text) for key, text in own.items() if key != "family"}
+        return {"title": self._title(name), **made}
+
+    def _title(self, name: str) -> str:
+        return self.headers[name].metadata.get("modelspec.title", name)
+
+    def _spec(self) -> dict[str, str]:
+        first, titles = self.headers[self.plan.models[0]], [self._title(name) for name in self.plan.sources]
+        kept = {key: value for key, value in first.metadata.items() if key.startswith("modelspec.")}
+        family, predicts = find_layout(first), prediction(first)
+        if family:
+            kept.setdefault("modelspec.architecture", family.architecture)
+            kept.setdefault("modelspec.resolution", f"{family.resolution}x{family.resolution}")
+        if predicts.kind:
+            kept["modelspec.prediction_type"] = SPEC_WORDS[predicts.kind]
+        licences = (self.headers[name].metadata.get(LICENCE, "") for name in self.plan.sources)
+        if licence := "; ".join(dict.fromkeys(text for text in licences if text)):
+            kept[LICENCE] = licence
+        return {
+            "modelspec.implementation": "https://github.com/Stability-AI/generative-models",
+            **kept,
+            "modelspec.sai_model_spec": "1.0.1",
+            "modelspec.title": f"merge of {', '.join(titles)}",
+            "modelspec.merged_from": ",".join(title.replace(",", " ") for title in titles),
+            "modelspec.hash_sha256": HASH_PLACEHOLDER,
+        }
+
+    def _ancestors(self, hashes: Mapping[str, str]) -> dict[str, Any]:
+        """Return A1111's map of every ancestor by hash: what the parents inherited, then the parents."""
+        known: dict[str, Any] = {}
+        for name in self.plan.sources:
+            inherited = decoded(self.headers[name].metadata.get(WEBUI_MODELS, "{}"))
+            known |= inherited if isinstance(inherited, dict) else {}
+        for name in self.plan.sources:
+            made = decoded(self.headers[name].metadata.get(WEBUI_RECIPE, "null"))
+            known[hashes[name]] = {
+                "name": self._title(name),
+                "legacy_hash": auto_v1(self.files[name]),
+                "sd_merge_recipe": made,
+            }
+        return known
 
 
-def recipe(plan: Plan, headers: Mapping[str, Header]) -> dict[str, Any]:
-    """Return everything needed to make the file again, with the parents' own recipes beneath."""
-    config = plan.config
-    return {
-        "enogu": __version__,
-        "formula": config.formula,
-        "dtype": config.dtype,
-        "precision": config.precision,
-        "vae": config.vae,
-        "text": config.text,
-        "nonfinite": config.nonfinite,
-        "seed": config.seed,
-        "models": {name: _parent(name, headers[name].metadata) for name in plan.sources},
-    }
-
-
-def make_metadata(plan: Plan, headers: Mapping[str, Header]) -> dict[str, str]:
-    """Return the header's metadata: the first model's description, made true again, and the recipe."""
-    first = headers[plan.models[0]].metadata
-    kept = {key: value for key, value in first.items() if key.startswith("modelspec.")}
-    titles = [headers[name].metadata.get("modelspec.title", name) for name in plan.sources]
-    return {
-        **kept,
-        "format": "pt",
-        "modelspec.title": f"merge of {', '.join(titles)}",
-        "modelspec.merged_from": ",".join(title.replace(",", " ") for title in titles),
-        "modelspec.hash_sha256": HASH_PLACEHOLDER,
-        RECIPE: json.dumps(recipe(plan, headers), ensure_ascii=False, sort_keys=True),
-    }
-
-
-def _parent(name: str, metadata: Mapping[str, str]) -> dict[str, Any]:
-    parent: dict[str, Any] = {"sha256": placeholder(name)}
-    if title := metadata.get("modelspec.title"):
-        parent["title"] = title
-    if text := metadata.get(RECIPE):
-        parent["merge"] = _decoded(text)
-    return parent
-
-
-def _decoded(text: str) -> Any:
+def decoded(text: str) -> Any:
+    """Return the value of a JSON text, or the text itself where it is none."""
     try:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -8,6 +8,7 @@ import torch
 
 from enogu.core.networks.header import Header, Spec, TensorInfo, layout
 from enogu.core.networks.keys import NAMES, TEXT_ENCODERS, place, why_fixed
+from enogu.core.networks.prediction import Prediction, prediction
 from enogu.core.records.errors import Refused, unknown
 from enogu.merge.algebra import Combination, Model
 from enogu.merge.blocks import block_names, slip
@@ -156,12 +157,13 @@ class _Planner:
         lone = [item.key for item in keys if "missing from" in item.why]
         if lone:
             yield f"{len(lone)} tensors are not in every model and are copied, for example {lone[0]}"
-        markers = {
-            name: {key for key in self.headers[name].tensors if place(key).fixed == "marker"} for name in self.models
-        }
-        if len({frozenset(found) for found in markers.values()}) > 1:
-            listed = "; ".join(f"{name}: {', '.join(sorted(found)) or 'none'}" for name, found in markers.items())
-            yield f"the models differ in prediction type or its markers ({listed})"
+        told = {name: prediction(self.headers[name]) for name in self.models}
+        if len({(each.kind, each.zero_terminal_snr) for each in told.values()}) > 1:
+            listed = ", ".join(f"{name}: {_predicts(each)}" for name, each in told.items())
+            yield f"the models differ in what they predict ({listed}); the result is marked as {self.models[0]}"
+        licences = {name: self.headers[name].metadata.get("modelspec.license", "") for name in self.models}
+        if len(set(licences.values()) - {""}) > 1:
+            yield f"the models differ in licence ({', '.join(f'{name}: {x}' for name, x in licences.items() if x)})"
 
     def _meaning(self, key: str) -> Combination:
         where = place(key)
@@ -187,6 +189,10 @@ class _Planner:
                     f"{key} is {list(info.shape)} in {first} and {list(other.shape)} in {name}; "
                     f"the {NAMES[place(key).component]}s do not fit together"
                 )
+
+
+def _predicts(told: Prediction) -> str:
+    return (told.kind or "not said") + (" with zero terminal SNR" if told.zero_terminal_snr else "")
 
 
 def _spec(info: TensorInfo, dtype: str) -> Spec:

@@ -11,7 +11,7 @@ from enogu.core.records.job import Job
 from enogu.core.records.progress import Progress, silent
 from enogu.merge.config import MergeConfig
 from enogu.merge.engine import Engine
-from enogu.merge.lineage import make_metadata
+from enogu.merge.lineage import Lineage
 from enogu.merge.plan import Plan, make_plan
 from enogu.merge.report import rows, summary
 
@@ -30,7 +30,7 @@ def merge(
     headers = read_headers(files)
     plan = make_plan(config, headers)
     engine = Engine(threads=threads, progress=progress)
-    return plan, engine.run(plan, files, out, metadata=make_metadata(plan, headers))
+    return plan, engine.run(plan, files, out, describe=Lineage(plan, headers, files).describe)
 
 
 def run(config: MergeConfig, job: Job) -> dict[str, Any]:

@@ -133,8 +133,8 @@ def layout(specs: Mapping[str, Spec]) -> dict[str, TensorInfo]:
     return infos
 
 
-def header_bytes(infos: Mapping[str, TensorInfo], metadata: Mapping[str, str]) -> bytes:
-    """Serialise a header, its length first, padded with spaces to the alignment."""
+def header_bytes(infos: Mapping[str, TensorInfo], metadata: Mapping[str, str], *, length: int = 0) -> bytes:
+    """Serialise a header, its length first, padded with spaces to the alignment and to at least `length` bytes."""
     entries: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
     for name, info in infos.items():
         entries[name] = {
@@ -143,7 +143,7 @@ def header_bytes(infos: Mapping[str, TensorInfo], metadata: Mapping[str, str]) -
             "data_offsets": [info.start, info.end],
         }
     raw = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
-    raw += b" " * (-len(raw) % ALIGNMENT)
+    raw += b" " * max(-len(raw) % ALIGNMENT, length - 8 - len(raw))
     if len(raw) > MAX_HEADER_BYTES:
         raise Refused(f"the header would take {len(raw):,} bytes; readers stop at {MAX_HEADER_BYTES:,}")
     return len(raw).to_bytes(8, "little") + raw

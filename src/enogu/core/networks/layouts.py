@@ -27,6 +27,7 @@ class Layout:
 
     name: str
     architecture: str
+    resolution: int
     components: Mapping[str, Shapes]
 
     @property
@@ -100,7 +101,7 @@ def _layout(name: str, table: Mapping[str, Any], tables: Mapping[str, Any]) -> L
             prefix = table.get(f"{component}_prefix", PREFIXES.get(component, ""))
             spelt = SPELLINGS[kind](_resolved(tables[kind], size))
             components[component] = {prefix + key: shape for key, shape in spelt}
-    return Layout(name, table["architecture"], components)
+    return Layout(name, table["architecture"], table["resolution"], components)
 
 
 def _resolved(tables: Mapping[str, Any], name: str) -> dict[str, Any]:

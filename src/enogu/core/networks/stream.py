@@ -73,15 +73,14 @@ class Written:
 class StreamWriter:
     """Writes one file front to back; `infos` gives the order in which tensors must come.
 
-    A metadata value equal to HASH_PLACEHOLDER becomes "0x" and the hash of the tensor bytes; what is
-    put into `replacements` before the end replaces texts of the same length within metadata values.
+    A metadata value equal to HASH_PLACEHOLDER becomes "0x" and the hash of the tensor bytes. Until the
+    end, `metadata` may be replaced by one that takes no more room.
     Use `open_writer`: it makes the file appear only when everything was written.
     """
 
     path: Path
     infos: Mapping[str, TensorInfo]
     metadata: Mapping[str, str]
-    replacements: dict[str, str] = field(default_factory=dict)
     written: Written | None = None
     _file: BinaryIO = field(init=False)
     _position: int = field(default=0, init=False)
@@ -91,7 +90,7 @@ class StreamWriter:
         self._digest = hashlib.sha256()
         self._hasher = ThreadPoolExecutor(1)
         self._file = self.path.open("wb", buffering=0)
-        self._file.write(header_bytes(self.infos, self.metadata))
+        self._reserved = self._file.write(header_bytes(self.infos, self.metadata))
 
     def write(self, name: str, data: memoryview, *, offset: int = 0) -> None:
         """Append bytes of a tensor that belong `offset` bytes into it; hashing runs beside the write."""
@@ -110,19 +109,15 @@ class StreamWriter:
         if self._position != max((info.end for info in self.infos.values()), default=0):
             raise ValueError("tensors are missing")
         data_hash = self._digest.hexdigest()
+        filled = {key: "0x" + data_hash if text == HASH_PLACEHOLDER else text for key, text in self.metadata.items()}
+        header = header_bytes(self.infos, filled, length=self._reserved)
+        if len(header) > self._reserved:
+            raise ValueError("the metadata grew while the tensors were written")
         self._file.seek(0)
-        self._file.write(header_bytes(self.infos, self._filled("0x" + data_hash)))
+        self._file.write(header)
         file_hash = self._hasher.submit(sha256_file, self.path)
         os.fsync(self._file.fileno())
         self.written = Written(file_hash.result(), data_hash)
-
-    def _filled(self, data_hash: str) -> dict[str, str]:
-        filled = {key: data_hash if value == HASH_PLACEHOLDER else value for key, value in self.metadata.items()}
-        for old, new in self.replacements.items():
-            if len(old) != len(new):
-                raise ValueError("a replacement must keep the header's length")
-            filled = {key: value.replace(old, new) for key, value in filled.items()}
-        return filled
 
     def close(self) -> None:
         """Let go of the file."""
