@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -58,7 +58,7 @@ class Engine:
             hasher = stack.enter_context(ThreadPoolExecutor(1))
             try:
                 hashes = {name: hasher.submit(sha256_file, files[name]) for name in plan.sources}
-                self._write(_Run(plan, readers, pool, self.piece), writer)
+                self._write(_Run(plan, readers, self.piece), pool, writer)
                 writer.metadata = describe({name: each.result() for name, each in hashes.items()})
             except BaseException:
                 hasher.shutdown(cancel_futures=True)
@@ -67,11 +67,11 @@ class Engine:
         assert writer.written is not None
         return writer.written
 
-    def _write(self, run: "_Run", writer: StreamWriter) -> None:
+    def _write(self, run: "_Run", pool: ThreadPoolExecutor, writer: StreamWriter) -> None:
         waiting: deque[tuple[_Piece, Future[Tensor]]] = deque()
         total, done = run.plan.out_bytes, 0
-        for piece in run.pieces():
-            waiting.append((piece, run.pool.submit(piece.compute)))
+        for piece in run.pieces(pool):
+            waiting.append((piece, pool.submit(piece.compute)))
             while len(waiting) > 2 * self.threads:
                 done += _flush(writer, *waiting.popleft())
                 self.progress(done, total, "bytes")
@@ -120,38 +120,51 @@ def _flush(writer: StreamWriter, piece: _Piece, computed: Future[Tensor]) -> int
     return len(data)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Run:
-    """The pieces of a plan in the order of the file; tensors are measured a few ahead of being computed."""
+    """The pieces of a plan in the order of the file."""
 
     plan: Plan
     readers: Mapping[str, Reader]
-    pool: ThreadPoolExecutor
     piece: int
-    _ahead: deque[tuple[KeyPlan, int, Future[Evaluation]]] = field(default_factory=deque)
 
-    def pieces(self) -> Iterator[_Piece]:
-        """Yield every piece, its tensor measured."""
+    def pieces(self, pool: ThreadPoolExecutor) -> Iterator[_Piece]:
+        """Yield every piece, its tensor measured; tensors are measured a few ahead of being computed."""
+        ahead: deque[tuple[KeyPlan, Future[Evaluation]]] = deque()
         for item in self.plan.kept.values():
-            together = unit(item.result, item.spec.shape)
-            step = max(self.piece // together, 1) * together
-            self._ahead.append((item, step, self.pool.submit(self._measure, item, step)))
-            if len(self._ahead) > AHEAD:
-                yield from self._cut()
-        while self._ahead:
-            yield from self._cut()
+            ahead.append((item, pool.submit(self.measure, item)))
+            if len(ahead) > AHEAD:
+                yield from self.cut(*_measured(ahead.popleft()))
+        while ahead:
+            yield from self.cut(*_measured(ahead.popleft()))
 
-    def _cut(self) -> Iterator[_Piece]:
-        item, step, measured = self._ahead.popleft()
-        evaluation, finite = measured.result(), self.plan.config.nonfinite == "refuse"
-        for start, stop in cuts(math.prod(item.spec.shape), step):
-            yield _Piece(item, evaluation, start, stop, finite)
-
-    def _measure(self, item: KeyPlan, step: int) -> Evaluation:
+    def measure(self, item: KeyPlan) -> Evaluation:
+        """Let the methods of a tensor see the whole of it."""
         config = self.plan.config
         evaluation = Evaluation(item.key, item.spec.shape, self.readers, PRECISION[config.precision], config.seed)
-        evaluation.measure(item.result, step)
+        evaluation.measure(item.result, self._step(item))
         return evaluation
+
+    def cut(self, item: KeyPlan, evaluation: Evaluation) -> Iterator[_Piece]:
+        """Yield the pieces of one tensor."""
+        for start, stop in cuts(math.prod(item.spec.shape), self._step(item)):
+            yield _Piece(item, evaluation, start, stop, self.plan.config.nonfinite == "refuse")
+
+    def _step(self, item: KeyPlan) -> int:
+        together = unit(item.result, item.spec.shape)
+        return max(self.piece // together, 1) * together
+
+
+def _measured(waiting: tuple[KeyPlan, "Future[Evaluation]"]) -> tuple[KeyPlan, Evaluation]:
+    return waiting[0], waiting[1].result()
+
+
+def compute(plan: Plan, readers: Mapping[str, Reader], key: str) -> Iterator[Tensor]:
+    """Yield one tensor of the result, piece by piece, as it would be written."""
+    run = _Run(plan, readers, PIECE)
+    item = plan.kept[key]
+    with _one_thread_each():
+        yield from (piece.compute() for piece in run.cut(item, run.measure(item)))
 
 
 @contextmanager

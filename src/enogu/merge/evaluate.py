@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from enogu.core.networks.stream import Reader, as_bytes
+from enogu.core.networks.stream import Reader
 from enogu.merge.algebra import Applied, Combination, Model, Node
 from enogu.merge.stretch import Stretch
 
@@ -26,11 +26,7 @@ class Evaluation:
 
     def read(self, model: str, start: int, stop: int) -> Tensor:
         """Return elements [start, stop) of a model's tensor as the file has them, flat."""
-        reader = self.readers[model]
-        dtype = reader.header.tensors[self.key].torch_dtype
-        raw = torch.empty(stop - start, dtype=dtype)
-        reader.read_into(self.key, as_bytes(raw), offset=start * dtype.itemsize)
-        return raw
+        return self.readers[model].stretch(self.key, start, stop)
 
     def value(self, combination: Combination, start: int, stop: int) -> Tensor:
         """Return elements [start, stop) of a combination, flat.

@@ -13,6 +13,7 @@ from enogu.core.networks.layouts import PREFIXES
 from enogu.core.records.progress import Progress, silent
 
 CHUNK_BYTES = 1 << 22
+SMALL = 1 << 16  # bytes that are hashed sooner than handed to another thread
 AUTO_V1 = (0x100000, 0x10000)  # the webui's first hash: 64 KiB at 1 MiB
 
 
@@ -61,10 +62,11 @@ def identify(path: Path, progress: Progress = silent) -> Identity:
             while left:
                 chunk = handle.read(min(CHUNK_BYTES, left))
                 left -= len(chunk)
-                beside = [pool.submit(each.update, chunk) for each in (state.whole, state.data)]
-                one.update(chunk)
-                for each in beside:
-                    each.result()
+                beside = [pool.submit(each.update, chunk) for each in (state.whole, state.data) if len(chunk) > SMALL]
+                for each in (one,) if beside else (one, state.whole, state.data):
+                    each.update(chunk)
+                for waiting in beside:
+                    waiting.result()
             state.tensors.setdefault(place(name).component, {})[_within(name)] = one.hexdigest()
             progress(header.data_start + info.end, total, "bytes")
     return Identity(state.whole.hexdigest(), state.data.hexdigest(), auto_v1(path), state.components())
@@ -77,6 +79,7 @@ class _Hashes:
     tensors: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def components(self) -> dict[str, str]:
+        """Return a hash per component, whatever the order of its tensors."""
         return {
             name: hashlib.sha256("".join(f"{k}={v};" for k, v in sorted(parts.items())).encode()).hexdigest()
             for name, parts in self.tensors.items()

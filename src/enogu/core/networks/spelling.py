@@ -20,21 +20,21 @@ def unet(size: Mapping[str, Any]) -> Keys:
     levels = list(zip(size["multipliers"], size["depths"], strict=True))
     for level, (multiplier, depth) in enumerate(levels):
         for _ in range(size["blocks"]):
-            yield from _unet_block(f"input_blocks.{number}", (width, multiplier * channels), depth, size)
+            yield from _unet_block(f"input_blocks.{number}", (width, multiplier * channels), depth, size=size)
             width, number = multiplier * channels, number + 1
             skips.append(width)
         if level < len(levels) - 1:
             yield from _affine(f"input_blocks.{number}.0.op", width, width, 3, 3)
             skips.append(width)
             number += 1
-    yield from _resnet("middle_block.0", width, width, time)
-    yield from _transformer("middle_block.1", width, size["middle"], size)
-    yield from _resnet("middle_block.2", width, width, time)
+    yield from _resnet("middle_block.0", width, width, time=time)
+    yield from _transformer("middle_block.1", width, size["middle"], size=size)
+    yield from _resnet("middle_block.2", width, width, time=time)
     number = 0
     for level, (multiplier, depth) in reversed(list(enumerate(levels))):
         for index in range(size["blocks"] + 1):
             prefix, inputs = f"output_blocks.{number}", width + skips.pop()
-            yield from _unet_block(prefix, (inputs, multiplier * channels), depth, size)
+            yield from _unet_block(prefix, (inputs, multiplier * channels), depth, size=size)
             width, number = multiplier * channels, number + 1
             if level and index == size["blocks"]:
                 yield from _affine(f"{prefix}.{2 if depth else 1}.conv", width, width, 3, 3)
@@ -107,13 +107,13 @@ def _affine(prefix: str, *shape: int) -> Keys:
     yield f"{prefix}.bias", shape[:1]
 
 
-def _unet_block(prefix: str, widths: tuple[int, int], depth: int, size: Mapping[str, Any]) -> Keys:
-    yield from _resnet(f"{prefix}.0", *widths, 4 * size["channels"])
+def _unet_block(prefix: str, widths: tuple[int, int], depth: int, *, size: Mapping[str, Any]) -> Keys:
+    yield from _resnet(f"{prefix}.0", *widths, time=4 * size["channels"])
     if depth:
-        yield from _transformer(f"{prefix}.1", widths[1], depth, size)
+        yield from _transformer(f"{prefix}.1", widths[1], depth, size=size)
 
 
-def _resnet(prefix: str, inputs: int, outputs: int, time: int) -> Keys:
+def _resnet(prefix: str, inputs: int, outputs: int, *, time: int) -> Keys:
     yield from _affine(f"{prefix}.in_layers.0", inputs)
     yield from _affine(f"{prefix}.in_layers.2", outputs, inputs, 3, 3)
     yield from _affine(f"{prefix}.emb_layers.1", outputs, time)
@@ -123,7 +123,7 @@ def _resnet(prefix: str, inputs: int, outputs: int, time: int) -> Keys:
         yield from _affine(f"{prefix}.skip_connection", outputs, inputs, 1, 1)
 
 
-def _transformer(prefix: str, width: int, depth: int, size: Mapping[str, Any]) -> Keys:
+def _transformer(prefix: str, width: int, depth: int, *, size: Mapping[str, Any]) -> Keys:
     kernel: Sequence[int] = () if size.get("linear") else (1, 1)
     yield from _affine(f"{prefix}.norm", width)
     yield from _affine(f"{prefix}.proj_in", width, width, *kernel)

@@ -42,8 +42,12 @@ class Reader:
     def tensor(self, name: str) -> torch.Tensor:
         """Read a whole tensor."""
         info = self.header.tensors[name]
-        result = torch.empty(info.shape, dtype=info.torch_dtype)
-        self.read_into(name, as_bytes(result))
+        return self.stretch(name, 0, info.numel).reshape(info.shape)
+
+    def stretch(self, name: str, start: int, stop: int) -> torch.Tensor:
+        """Read elements [start, stop) of a tensor, flat."""
+        result = torch.empty(stop - start, dtype=self.header.tensors[name].torch_dtype)
+        self.read_into(name, as_bytes(result), offset=start * result.itemsize)
         return result
 
     def __enter__(self) -> "Reader":

@@ -1,0 +1,58 @@
+"""The parents of a checkpoint, from whatever merger wrote its header."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from enogu.merge.lineage import RECIPE, WEBUI_MODELS, WEBUI_RECIPE, decoded
+
+MECHA = "mecha_recipe"
+WEBUI_PARENTS = (  # A1111, then SuperMerger: which field of its recipe holds a parent's SHA-256
+    ("primary_model_hash", "secondary_model_hash", "tertiary_model_hash"),
+    ("model_a", "model_b", "model_c"),
+)
+
+
+def ancestry(metadata: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return a tree of {"recipe", "name", "sha256", "parents"}, or None if the header tells nothing."""
+    if RECIPE in metadata:
+        own = decoded(metadata[RECIPE])
+        return _enogu(own) if isinstance(own, dict) else {"recipe": str(own), "parents": []}
+    if WEBUI_RECIPE in metadata:
+        known = decoded(metadata.get(WEBUI_MODELS, "{}"))
+        return _webui(decoded(metadata[WEBUI_RECIPE]), known if isinstance(known, dict) else {}, seen=())
+    if MECHA in metadata:
+        return {"recipe": metadata[MECHA], "parents": []}
+    return None
+
+
+def _enogu(made: Mapping[str, Any]) -> dict[str, Any]:
+    parents = []
+    for name, parent in dict(made.get("models", {})).items():
+        beneath = _enogu(parent["merge"]) if isinstance(parent.get("merge"), dict) else {"parents": []}
+        parents.append({**beneath, "name": f"{name} ({parent.get('title', name)})", "sha256": parent.get("sha256")})
+    return {"recipe": str(made.get("formula", "")), "parents": parents}
+
+
+def _webui(made: Any, known: Mapping[str, Any], *, seen: tuple[str, ...]) -> dict[str, Any]:
+    if not isinstance(made, dict):
+        return {"parents": []}
+    hashes = [made[field] for fields in WEBUI_PARENTS for field in fields if isinstance(made.get(field), str)]
+    parents = []
+    for digest in dict.fromkeys(hashes):
+        entry = known.get(digest)
+        entry = entry if isinstance(entry, dict) else {}
+        beneath = (
+            {"parents": []} if digest in seen else _webui(entry.get("sd_merge_recipe"), known, seen=(*seen, digest))
+        )
+        parents.append({**beneath, "name": entry.get("name", "?"), "sha256": digest})
+    return {"recipe": recipe_text(made), "parents": parents}
+
+
+def recipe_text(made: Mapping[str, Any]) -> str:
+    """Return a webui's recipe in one line."""
+    told = [
+        made.get("type"),
+        made.get("interp_method") or made.get("mode") or made.get("formula"),
+        made.get("multiplier"),
+    ]
+    return ", ".join(str(word) for word in told if word not in (None, ""))

@@ -1,0 +1,139 @@
+"""`enogu inspect`: a file's parts, damage, hashes and ancestry; the difference of two; whether a recipe is true."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from enogu.cli import main
+from enogu.core.networks.family import family
+from enogu.core.networks.identity import identify
+from enogu.core.networks.model import StableDiffusion
+from enogu.core.networks.stream import save_tensors
+from enogu.merge import stage
+from enogu.merge.ancestry import ancestry
+from enogu.merge.config import MergeConfig
+from enogu.merge.inspection import inspect
+from tests.merge import pico
+
+A, B, C = (pico.tensors(seed) for seed in range(3))
+
+
+@pytest.fixture(scope="module")
+def mini() -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    model = StableDiffusion(family("mini-sd1"))
+    return {key: value.half() for key, value in model.state_dict().items()}
+
+
+def test_a_sound_checkpoint_is_described(mini: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    path = tmp_path / "mini.safetensors"
+    save_tensors(path, {**mini, "v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}, {"modelspec.hash_sha256": "0x12"})
+    found = inspect(path)
+    assert found["family"] == "mini-sd1"
+    assert found["prediction"] == {"kind": "v", "zero_terminal_snr": True, "from": "marker v_pred"}
+    assert {name: part["tensors"] for name, part in found["components"].items()} == {
+        "unet": 684, "te1": 36, "vae": 252, "other": 2,
+    }  # fmt: skip
+    assert not any(part["missing"] or part["unexpected"] for part in found["components"].values())
+    assert found["damage"] == []
+    raw = path.read_bytes()
+    assert found["hashes"]["sha256"] == hashlib.sha256(raw).hexdigest()
+    assert found["hashes"]["AutoV2"] == hashlib.sha256(raw).hexdigest()[:10]
+    assert found["hashes"]["AutoV1"] == hashlib.sha256(raw[0x100000:0x110000]).hexdigest()[:8]
+    data = raw[8 + int.from_bytes(raw[:8], "little") :]
+    assert found["hashes"]["AutoV3"] == hashlib.sha256(data).hexdigest()[:12]
+    assert found["hashes"]["modelspec"].startswith("false")
+
+
+def test_damage_is_named(mini: dict[str, torch.Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = dict(mini)
+    del broken["first_stage_model.quant_conv.bias"]
+    broken["model.diffusion_model.out.2.bias"] = torch.tensor([0.0, float("nan"), 1.0, float("inf")]).half()
+    broken["model.diffusion_model.time_embed.0.bias"] = torch.zeros(7)
+    broken["model.diffusion_model.odd"] = torch.zeros(7)
+    broken[pico.IDS] = torch.arange(77).half()[None] * 0.5
+    path = tmp_path / "broken.safetensors"
+    save_tensors(path, broken, {})
+    found = inspect(path)
+    assert found["components"]["vae"]["missing"] == ["first_stage_model.quant_conv.bias"]
+    assert found["components"]["unet"]["misshapen"] == ["model.diffusion_model.time_embed.0.bias"]
+    assert found["components"]["unet"]["unexpected"] == ["model.diffusion_model.odd"]
+    damage = {item["key"]: item["what"] for item in found["damage"]}
+    assert damage["model.diffusion_model.out.2.bias"] == "2 of 4 elements are NaN or infinite"
+    assert damage[pico.IDS] == "position ids are F16 and run from 0 to 38"
+    assert main(["inspect", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "missing: first_stage_model.quant_conv.bias" in shown
+    assert "damaged: model.diffusion_model.out.2.bias" in shown
+
+
+def test_a_component_is_known_by_its_content_alone(mini: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    vae = {key: value for key, value in mini.items() if key.startswith("first_stage_model.")}
+    save_tensors(tmp_path / "vae", vae, {})
+    save_tensors(tmp_path / "all", mini, {"x": "y"})
+    assert identify(tmp_path / "vae").components["vae"] == identify(tmp_path / "all").components["vae"]
+
+
+def test_two_files_are_compared_by_block(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changed = {
+        **A,
+        pico.MIDDLE: -2 * A[pico.MIDDLE],
+        pico.TEXT: A[pico.TEXT].clone().index_fill_(0, torch.tensor(3), 7),
+    }
+    del changed[pico.HEAD]
+    files = pico.write(tmp_path, a=A, b=changed)
+    drawn = tmp_path / "picture.svg"
+    assert main(["inspect", str(files["a"]), str(files["b"]), "--json", "--picture", str(drawn)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    groups: dict[tuple[str, str], dict[str, Any]] = {(g["component"], g["block"]): g for g in found["groups"]}
+    middle = groups["unet", "M00"]
+    assert middle["relative"] == pytest.approx(3.0)
+    assert middle["cosine"] == pytest.approx(-1.0)
+    assert (middle["signs"], middle["changed"]) == (0.0, 1.0)
+    assert groups["te1", ""]["changed"] == pytest.approx(1 / 17)
+    assert groups["unet", "IN04"]["l2"] == 0.0
+    assert found["only_first"] == [pico.HEAD]
+    assert drawn.read_text().startswith("<svg")
+    assert main(["inspect", str(files["a"]), str(files["b"])]) == 0
+    assert "M00" in capsys.readouterr().out
+
+
+def test_a_recipe_is_verified_from_the_parents(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = pico.write(tmp_path, a=A, b=B, c=C)
+    out = tmp_path / "out.safetensors"
+    formula = "a + ties([b - a, c - a], keep=0.3) + 0.1*mean(dare(b - a), c - a)"
+    stage.merge(MergeConfig(formula=formula, dtype="bf16", seed=3), files, out)
+    asked = ["inspect", "--verify", str(out), *map(str, reversed(files.values())), "--sample", "0"]
+    assert main(asked) == 0
+    assert "30 of 30 tensors recomputed" in capsys.readouterr().out
+    raw = bytearray(out.read_bytes())
+    raw[-1] ^= 1
+    out.write_bytes(raw)
+    assert main(asked) == 1
+    assert "is not what the recipe makes" in capsys.readouterr().out
+    assert main(["inspect", "--verify", str(out), str(files["a"])]) == 2
+    assert "are not: b (sha256" in capsys.readouterr().err
+    assert main(["inspect", "--verify", str(files["a"])]) == 2
+
+
+def test_ancestry_is_a_tree_whoever_merged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = pico.write(tmp_path, a=A, b=B)
+    child, next_ = tmp_path / "child.safetensors", tmp_path / "next.safetensors"
+    stage.merge(MergeConfig(formula="0.5*a + 0.5*b"), files, child)
+    stage.merge(MergeConfig(formula="0.2*child + 0.8*a"), {"child": child, "a": files["a"]}, next_)
+    assert main(["inspect", str(next_), "--quick"]) == 0
+    shown = capsys.readouterr().out
+    assert "made as 0.2*child + 0.8*a" in shown
+    assert shown.count("a (A)") == 2
+    webui = {"type": "webui", "primary_model_hash": "aa", "secondary_model_hash": "bb", "interp_method": "Weighted sum"}
+    known = {"aa": {"name": "x", "sd_merge_recipe": {**webui, "secondary_model_hash": None}}, "bb": {"name": "y"}}
+    tree = ancestry({"sd_merge_recipe": json.dumps(webui), "sd_merge_models": json.dumps(known)})
+    assert tree is not None
+    assert [parent["name"] for parent in tree["parents"]] == ["x", "y"]
+    assert tree["parents"][0]["parents"][0] == {"name": "x", "sha256": "aa", "parents": []}
+    assert ancestry({"sd_merge_recipe": "{broken"}) is not None
+    assert ancestry({}) is None
