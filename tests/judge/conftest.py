@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import polars as pl
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from enogu.core.records.files import write_json
@@ -85,6 +87,10 @@ def add_captions(works: Works, count: int = 30) -> None:
         for post, of in enumerate(words)
     ]
     pl.DataFrame(rows, schema_overrides={"post": pl.Int64}).write_parquet(folder / "captions.parquet")
+    windows = [{"tokens": tokens, "share_over": 0.1 if tokens == 75 else 0.0} for tokens in (75, 150, 225)]
+    bins = [{"from": 0, "to": 15, "posts": 4}, {"from": 30, "to": 45, "posts": 20}, {"from": 75, "to": 90, "posts": 6}]
+    report = {"posts": count, "mean": 40.0, "p50": 38, "longest": 82, "histogram": bins, "windows": windows}
+    write_json(folder / "tokens.json", {"tags": report})
 
 
 def add_latents(works: Works) -> None:
@@ -147,3 +153,43 @@ def make_works(root: Path, draw: Draw = plain) -> Works:
 def works(tmp_path: Path) -> Works:
     """Return every stage up to the grid."""
     return make_works(tmp_path / "work")
+
+
+def write_tagger(folder: Path) -> Path:
+    """Write a tagger that tells the flat pictures apart by the colour in the middle; it finds 1girl in all."""
+    names = ["1girl", "red_shirt", "blue_shirt", "rabbit_ears"]
+    weights = np.array([[0, -1, 1, 1], [0, -1, -1, 1], [0, 1, -1, 1]], np.float32) * 8  # rows: B, G, R
+    weights[:, 0] = 0
+    bias = np.array([2, -2, -2, -18], np.float32)
+    nodes = [
+        helper.make_node("Slice", ["x", "from", "to", "axes"], ["middle"]),  # where no padding is
+        helper.make_node("ReduceMean", ["middle", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Div", ["mean", "scale"], ["bgr"]),
+        helper.make_node("Gemm", ["bgr", "weights", "bias"], ["logits"]),
+        helper.make_node("Sigmoid", ["logits"], ["y"]),
+    ]
+    constants = {
+        "axes": np.array([1, 2]),
+        "from": np.array([6, 6]),
+        "to": np.array([10, 10]),
+        "scale": np.array(255, np.float32),
+        "weights": weights,
+        "bias": bias,
+    }
+    takes = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 16, 16, 3])
+    gives = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4])
+    held = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "colours", [takes], [gives], held)
+    folder.mkdir()
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), folder / "model.onnx"
+    )
+    rows = "".join(f"{number},{name},0,100\n" for number, name in enumerate(names))
+    (folder / "selected_tags.csv").write_text("tag_id,name,category,count\n" + rows)
+    return folder
+
+
+@pytest.fixture
+def tagger(tmp_path: Path) -> Path:
+    """Return the folder of the tagger that knows flat colours."""
+    return write_tagger(tmp_path / "tagger")

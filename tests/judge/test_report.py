@@ -3,6 +3,7 @@
 import math
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
@@ -101,6 +102,7 @@ def test_a_judged_grid_shows_marks_verdicts_and_the_ceiling(works: Any) -> None:
         "tags": {"rabbit_ears": {"base": 0.0, "tuned": 1.0, "half": 0.33}}, "ceiling": {"recall.new": 0.93},
         "tag_ceilings": {"rabbit_ears": {"recall": 0.93, "false_alarms": 0.01, "posts": 10}},
         "verdicts": ["tuned draws new concepts better than base: +1.00 [+1.00, +1.00]"],
+        "differences": [{"name": "recall.new", "model": "tuned", "against": "base", "mean": 1, "low": 1, "high": 1}],
         "measures": [{"name": name, "model": model, **measure} for name, model in names],
         "loss_bins": {"edges": [0, 500, 1000], "images": 4, "models": {"base": [0.3, 0.1], "tuned": [0.2, 0.1]}},
     }  # fmt: skip
@@ -133,14 +135,15 @@ def test_numbers_are_written_as_people_read_them() -> None:
 
 def test_lineage_puts_everything_behind_what_it_reads() -> None:
     reads = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c", "file"], "e": ["a", "d"]}
-    table = layers(reads)
+    table, chains = layers(reads)
     column = {node: index for index, nodes in enumerate(table) for node in nodes}
     assert all(column[source] < column[node] for node, above in reads.items() for source in above)
-    assert sorted(column) == ["a", "b", "c", "d", "e", "file"]
+    assert {chain[0] + chain[-1] for chain in chains} == {"ab", "ac", "bd", "cd", "filed", "ae", "de"}
+    assert all(column[after] == column[before] + 1 for chain in chains for before, after in pairwise(chain))
 
 
 def test_lineage_uncrosses_two_lines() -> None:
-    table = layers({"a": [], "b": [], "c": ["b"], "d": ["a"]})
+    table, _ = layers({"a": [], "b": [], "c": ["b"], "d": ["a"]})
     assert [table[0].index(node) for node in "ba"] == [table[1].index(node) for node in "cd"]
 
 

@@ -23,6 +23,15 @@ def canonical(tag: str) -> str:
     return tag.strip().replace("\\", "").replace(" ", "_")
 
 
+def check_whole(samples: pl.DataFrame) -> None:
+    """Fail where a model has not drawn every prompt with every seed: differences are taken cell by cell."""
+    axes = [samples[name].unique().sort().to_list() for name in ("model", "prompt_index", "seed")]
+    drawn = set(samples.select("model", "prompt_index", "seed").iter_rows())
+    if missing := [cell for cell in product(*axes) if cell not in drawn]:
+        model, prompt, seed = missing[0]
+        raise Failed(f"the grid lacks {len(missing)} samples, as {model!r} at prompt {prompt}, seed {seed}")
+
+
 def sightings(tagger: Tagger, paths: Sequence[Path], progress: Progress) -> NDArray[np.bool_]:
     """Return (pictures, tags): does the tagger see the tag, at that tag's threshold? Rows of bad files are False."""
     seen = np.zeros((len(paths), len(tagger.names)), np.bool_)
@@ -76,13 +85,10 @@ def recall_scores(found: pl.DataFrame, groups: Mapping[str, frozenset[str]]) -> 
 
 
 def cells(scores: pl.DataFrame, metric: str, models: Sequence[str]) -> dict[str, Cells]:
-    """Return (prompts, seeds) values of a metric for every model; every model must have drawn every cell."""
+    """Return (prompts, seeds) values of a metric for every model."""
     rows = scores.filter(pl.col("metric") == metric)
     values = {tuple(key): value for *key, value in rows.select("model", "prompt_index", "seed", "value").iter_rows()}
     prompts, seeds = (rows[name].unique().sort().to_list() for name in ("prompt_index", "seed"))
-    if missing := [key for key in product(models, prompts, seeds) if key not in values]:
-        model, prompt, seed = missing[0]
-        raise Failed(f"the grid lacks {len(missing)} samples, as model {model!r}, prompt {prompt}, seed {seed}")
     return {model: np.array([[values[model, p, s] for s in seeds] for p in prompts]) for model in models}
 
 

@@ -76,7 +76,7 @@ def _errors(model: StableDiffusion, x0: Tensor, context: Tensor, *, keys: list[i
     t = torch.tensor([start + key % (end - start) for key in keys])
     abar = alphas_cumprod(family.schedule)[t].to(x0)
     noise = noise_batch(keys, tuple(x0.shape[1:])).to(x0)
-    wanted = target(family.prediction, x0, noise, abar)
+    wanted = target(family.prediction, x0, noise, abar=abar)
     got = model.unet(noised(x0, noise, abar), t.to(x0), context)
     errors = (got - wanted).square().flatten(1).mean(dim=1)
     in_eps = errors * abar if family.prediction == "v" else errors

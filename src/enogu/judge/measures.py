@@ -13,34 +13,38 @@ from enogu.judge.losses import EDGES
 from enogu.judge.verdicts import differences, loss_verdict, ranking, recall_verdict
 
 
-def recall_measures(scores: pl.DataFrame, models: Sequence[str], names: Sequence[str], seed: int) -> dict[str, Any]:
-    """Return measures, differences and verdicts for recall metrics; the first model is compared against."""
+def recall_measures(scores: pl.DataFrame, models: Sequence[str], *, groups: Sequence[str], seed: int) -> dict[str, Any]:
+    """Return measures of all concepts and of every group, paired differences, and verdicts in words.
+
+    Verdicts compare the second model with the first, for every group (for everything where there is none).
+    """
     measures, pairs, verdicts = [], [], []
-    for name in names:
+    for name in [*(f"recall.{group}" for group in groups), "recall"]:
         rng = generator(seed, "judge.bootstrap", name)
         tables = cells(scores, name, models)
         measures += [_measure(name, model, table, rng=rng) for model, table in tables.items()]
         found = differences(name, tables, rng)
         pairs += [difference.plain() for difference in found]
-        verdicts += [recall_verdict(difference) for difference in found if difference.against == models[0]]
-        verdicts += ranking(name, {model: float(table.mean()) for model, table in tables.items()}, found)
+        if name != "recall" or not groups:
+            verdicts += [recall_verdict(difference) for difference in found[:1]]
+            verdicts += ranking(name, {model: float(table.mean()) for model, table in tables.items()}, found)
     return {"measures": measures, "differences": pairs, "verdicts": verdicts}
 
 
 def loss_measures(tables: Mapping[str, Cells], seed: int) -> dict[str, Any]:
-    """Return losses by bin of t, their means with intervals over pictures, differences and verdicts."""
+    """Return losses by bin of t, their means with intervals over pictures, differences and a verdict."""
     rng = generator(seed, "judge.bootstrap", "loss")
-    first, pairs = next(iter(tables)), differences("loss", tables, rng)
+    found = differences("loss", tables, rng)
     means = {name: interval(table, rng) for name, table in tables.items()}
     return {
         "loss_bins": {
             "edges": EDGES,
-            "images": len(tables[first]),
+            "images": len(next(iter(tables.values()))),
             "models": {name: table.mean(axis=0).tolist() for name, table in tables.items()},
             "means": {name: [mean.mean, mean.low, mean.high] for name, mean in means.items()},
         },
-        "differences": [difference.plain() for difference in pairs],
-        "verdicts": [loss_verdict(difference) for difference in pairs if difference.against == first],
+        "differences": [difference.plain() for difference in found],
+        "verdicts": [loss_verdict(difference) for difference in found[:1]],
     }
 
 

@@ -14,7 +14,7 @@ from enogu.core.records.job import Job
 from enogu.core.records.posts import read_manifest
 from enogu.core.records.seed import generator
 from enogu.core.records.shards import Shards
-from enogu.judge.adherence import asked_tags, check_groups, hits, recall_scores
+from enogu.judge.adherence import asked_tags, check_groups, check_whole, hits, recall_scores
 from enogu.judge.ceiling import ceilings, tag_ceilings
 from enogu.judge.config import JudgeConfig
 from enogu.judge.intervals import Cells
@@ -26,6 +26,7 @@ def run(config: JudgeConfig, job: Job) -> dict[str, Any]:
     """Write scores.parquet and measures.json; return the verdicts and the ceiling."""
     grid = job.one("grid")
     samples = pl.read_parquet(grid / "samples.parquet")
+    check_whole(samples)
     models = samples["model"].unique(maintain_order=True).to_list()
     tagger = Tagger.load(_tagger(config, job), threads=job.threads)
     judged, unjudged = asked_tags(samples, tagger)
@@ -41,7 +42,7 @@ def run(config: JudgeConfig, job: Job) -> dict[str, Any]:
         "groups": {name: sorted(tags) for name, tags in groups.items()},
         "unjudged": unjudged,
         "tags": tag_table(found, models),
-        **recall_measures(scores, models, ["recall", *(f"recall.{name}" for name in groups)], seed=config.seed),
+        **recall_measures(scores, models, groups=list(groups), seed=config.seed),
     }
     if config.heldout:
         result["tag_ceilings"] = tags = _tag_ceilings(config, job, tagger, judged=judged)

@@ -1,6 +1,6 @@
 """Verdicts in words, drawn from intervals and from nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations, pairwise
 from typing import Any
@@ -9,15 +9,22 @@ import numpy as np
 
 from enogu.judge.intervals import Cells, Interval, interval
 
+MARGIN = 0.1  # of recall: what a maker would not notice in a handful of pictures
+
 
 @dataclass(frozen=True)
 class Difference:
-    """How much more `model` scores on a measure than `against`, picture by picture."""
+    """How much more `model` scores on a measure than `against`, at the same prompts and seeds."""
 
     name: str
     model: str
     against: str
     by: Interval
+
+    @property
+    def certain(self) -> bool:
+        """Tell whether the interval excludes 0."""
+        return self.by.low > 0 or self.by.high < 0
 
     def plain(self) -> dict[str, Any]:
         """Return a JSON-able form."""
@@ -31,39 +38,42 @@ def differences(name: str, tables: Mapping[str, Cells], rng: np.random.Generator
 
 def concepts(name: str) -> str:
     """Return the words for what a recall measure covers: "new concepts" for recall.new."""
-    return f"{name.partition('.')[2]} concepts" if "." in name else "what it is asked for"
+    return f"{name.partition('.')[2]} concepts" if "." in name else "all concepts"
 
 
 def recall_verdict(difference: Difference) -> str:
     """Say whether one model draws a group of concepts better than another."""
-    what, by = concepts(difference.name), difference.by
-    pair = f"{difference.model} draws {what} {{}} {difference.against}: {_signed(by)}"
-    if by.low > 0:
-        return pair.format("better than")
-    if by.high < 0:
-        return pair.format("worse than")
-    return pair.format("no differently, as far as these pictures tell, from")
+    by, pair = difference.by, (difference.model, difference.against)
+    if difference.certain:
+        words = "{} draws {} better than {}" if by.low > 0 else "{} draws {} worse than {}"
+    elif by.low > -MARGIN and by.high < MARGIN:
+        words = f"{{}} draws {{}} as well as {{}}, to within {MARGIN}"
+    else:
+        words = "whether {} draws {} better or worse than {} stays open"
+    return f"{words.format(pair[0], concepts(difference.name), pair[1])}: {_signed(by, places=2)}"
 
 
 def loss_verdict(difference: Difference) -> str:
     """Say whether one model has a lower loss than another on held-out latents."""
-    by = difference.by
-    word = "lower" if by.high < 0 else "higher" if by.low > 0 else "no different"
-    joint = "from" if word == "no different" else "than"
-    return f"{difference.model} has a held-out loss {word} {joint} {difference.against}: {_signed(by, places=4)}"
+    by, model, against = difference.by, difference.model, difference.against
+    if difference.certain:
+        words = f"{model} has a {'lower' if by.high < 0 else 'higher'} held-out loss than {against}"
+    else:
+        words = f"whether {model} has a lower or higher held-out loss than {against} stays open"
+    return f"{words}: {_signed(by, places=4)}"
 
 
-def ranking(name: str, means: Mapping[str, float], pairs: list[Difference]) -> list[str]:
+def ranking(name: str, means: Mapping[str, float], pairs: Sequence[Difference]) -> list[str]:
     """Line three models or more up; `<` where the paired interval excludes 0, `≈` where it does not."""
     if len(means) < 3:
         return []
     order = sorted(means, key=lambda model: means[model])
-    apart = {frozenset((d.model, d.against)): d.by.low > 0 or d.by.high < 0 for d in pairs}
+    certain = {frozenset((pair.model, pair.against)): pair.certain for pair in pairs}
     line = f"{order[0]} {means[order[0]]:.2f}"
     for lower, upper in pairwise(order):
-        line += f" {'<' if apart[frozenset((lower, upper))] else '≈'} {upper} {means[upper]:.2f}"
-    return [f"{concepts(name)}, from least to most drawn: {line}"]
+        line += f" {'<' if certain[frozenset((lower, upper))] else '≈'} {upper} {means[upper]:.2f}"
+    return [f"recall of {concepts(name)}, from least to most: {line}"]
 
 
-def _signed(by: Interval, places: int = 2) -> str:
+def _signed(by: Interval, *, places: int) -> str:
     return "{:+.{p}f} [{:+.{p}f}, {:+.{p}f}]".format(by.mean, by.low, by.high, p=places).replace("-", "−")

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from markupsafe import Markup
 
 from enogu.judge.report.scales import scale, short, ticks
 from enogu.judge.report.svg import drawing, element, frame, path, text
+
+WIDE, NARROW = 480.0, 320.0  # drawing units are pixels where a chart has half, or a third, of the page
 
 Point = tuple[float, float]
 
@@ -53,15 +56,22 @@ class Row:
 
 
 def lines(
-    title: str, series: Sequence[Series], *, x_label: str, y_label: str, bands: Sequence[Band] = (), note: str = "",
+    title: str,
+    series: Sequence[Series],
+    *,
+    x_label: str,
+    y_label: str,
+    bands: Sequence[Band] = (),
+    note: str = "",
     zero: bool = False,
-) -> Chart:  # fmt: skip
+    width: float = WIDE,
+) -> Chart:
     """Draw series over one axis; bands mark phases, `zero` keeps 0 in sight."""
     xs = [x for one in series for x, _ in one.points]
     ys = [y for one in series for _, y in one.points] + ([0.0] if zero else [])
     room = (max(ys) - min(ys)) * 0.06 or abs(max(ys)) * 0.1 or 1.0
     low = min(ys) - (0 if zero and min(ys) >= 0 else room)
-    plot = frame((min(xs), max(xs)), (low, max(ys) + room), x_label=x_label, y_label=y_label)
+    plot = frame((min(xs), max(xs)), (low, max(ys) + room), x_label=x_label, y_label=y_label, width=width)
     parts = [*_bands(bands, plot.x, plot.bottom), *plot.parts]
     for one in series:
         places = [(plot.x(x), plot.y(y)) for x, y in one.points]
@@ -85,23 +95,33 @@ def lines(
     return Chart(title, svg, legend if len(legend) > 1 else (), note)
 
 
-def columns(title: str, edges: Sequence[float], counts: Sequence[int], *, x_label: str, note: str = "") -> Chart:
-    """Draw a histogram; `edges` has one value more than `counts`."""
-    plot = frame((edges[0], edges[-1]), (0, max([*counts, 1])), x_label=x_label, y_label="images")
+def columns(
+    title: str,
+    edges: Sequence[float],
+    counts: Sequence[int],
+    *,
+    x_label: str,
+    marks: Sequence[float] = (),
+    note: str = "",
+) -> Chart:
+    """Draw a histogram; `edges` has one value more than `counts`; `marks` are limits, drawn dashed."""
+    plot = frame((edges[0], edges[-1]), (0, max([*counts, 1])), x_label=x_label, y_label="images", width=WIDE)
     parts = list(plot.parts)
-    for start, end, count in zip(edges, edges[1:], counts, strict=False):
+    for (start, end), count in zip(pairwise(edges), counts, strict=True):
         left, top = plot.x(start) + 0.75, plot.y(count)
         box = {"x": left, "y": top, "width": max(plot.x(end) - left - 0.75, 1), "height": round(plot.bottom - top, 2)}
         told = element("title", f"{start:g} to {end:g}: {count}")
         parts.append(element("rect", told, **box, class_="fill p0"))
+    parts += [element("path", d=f"M{plot.x(mark):g},20V{plot.bottom:g}", class_="ceiling") for mark in marks]
+    parts += [text(short(mark), plot.x(mark), 14, anchor="middle", class_="tick strong") for mark in marks]
     return Chart(title, drawing(parts, width=plot.width, height=plot.height, label=title), note=note)
 
 
 def dots(title: str, rows: Sequence[Row], *, ceiling: float | None = None, note: str = "") -> Chart:
     """Draw a mean with its interval per row on an axis from 0 to 1, a small ring per seed, and the ceiling."""
-    width, gap, left, top = 480.0, 34.0, 120.0, 26.0
+    width, gap, left, top = WIDE, 34.0, 120.0, 26.0
     bottom = top + gap * len(rows)
-    x = scale(0, 1, left, width - 46)
+    x = scale(0, 1, start=left, end=width - 46)
     parts: list[Markup] = []
     for value in ticks(0, 1, 4):
         parts.append(element("path", d=f"M{x(value):g},{top - 4:g}V{bottom:g}", class_="rule"))
@@ -139,5 +159,5 @@ def _bands(bands: Sequence[Band], x: Callable[[float], float], bottom: float) ->
         left, right = x(band.start), x(band.end)
         box = {"x": left, "y": 20, "width": max(right - left, 0), "height": bottom - 20}
         parts.append(element("rect", **box, class_=f"band b{index % 2}"))
-        parts.append(text(band.name, (left + right) / 2, 33, anchor="middle", class_="tick"))
+        parts.append(text(band.name, (left + right) / 2, 14, anchor="middle", class_="tick"))
     return parts

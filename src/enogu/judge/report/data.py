@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import polars as pl
 
@@ -10,12 +12,11 @@ from enogu.core.records.picture import PictureError
 from enogu.core.records.posts import read_manifest
 from enogu.core.records.seed import generator
 from enogu.judge.losses import plain_captions
-from enogu.judge.report.charts import Chart
+from enogu.judge.report.charts import Chart, columns
 from enogu.judge.report.embedding import data_uri
 from enogu.judge.report.folders import Finished
 
 TALLEST = 92.0  # of a bucket in the page, in pixels
-SHEET_ROWS = 3
 
 
 @dataclass(frozen=True)
@@ -78,19 +79,33 @@ def latents(stage: Finished) -> Latents:
     return Latents(stage, len(index), tuple(Bucket(w, h, n, w * unit, h * unit, n / most) for w, h, n in rows))
 
 
-def tokens(stage: Finished) -> Chart | None:
-    """Read a captions stage's token report."""
-    return None
+def tokens(stage: Finished) -> list[Chart]:
+    """Read a captions stage's token report: a histogram per caption set."""
+    return [_lengths(name, report) for name, report in read_json(stage.folder / "tokens.json").items()]
 
 
-def sheet(posts_stage: Finished, captions: Finished | None, *, columns: int, side: int) -> list[Picture]:
+def _lengths(name: str, report: Mapping[str, Any]) -> Chart:
+    counts = {(row["from"], row["to"]): row["posts"] for row in report["histogram"]}
+    size = next((end - start for start, end in counts), 1)
+    last = max([end for _, end in counts] or [size])
+    edges = list(range(0, last + 1, size))
+    marks = [window["tokens"] for window in report["windows"] if window["tokens"] < last]
+    over = [f"{w['share_over']:.1%} are longer than {w['tokens']}" for w in report["windows"] if w["share_over"]]
+    note = f"Median {report['p50']}, longest {report['longest']}. " + (
+        ", ".join(over) + "." if over else "All fit one chunk."
+    )
+    heights = [counts.get(bin_, 0) for bin_ in pairwise(edges)]
+    return columns(f"Token lengths of “{name}”", edges, heights, x_label="CLIP tokens", marks=marks, note=note)
+
+
+def sheet(posts_stage: Finished, captions: Finished | None, *, count: int, side: int) -> list[Picture]:
     """Return pictures drawn at random, but the same every time, with their captions."""
     manifest = read_manifest(posts_stage.folder)
     texts = _captions(captions)
     order = generator(0, "report.sheet").permutation(len(manifest.frame))
     pictures: list[Picture] = []
     for row in order:
-        if len(pictures) == columns * SHEET_ROWS:
+        if len(pictures) == count:
             break
         post = int(manifest.frame["id"][int(row)])
         try:

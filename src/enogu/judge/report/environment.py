@@ -4,13 +4,16 @@ import importlib.metadata
 import os
 import platform
 
-SHOWN = ("enogu", "torch", "numpy", "polars", "onnxruntime")
+from enogu import __version__
+
+SHOWN = ("torch", "numpy", "polars", "onnxruntime")
 
 
 def environment() -> dict[str, str]:
     """Return names and values, as they are shown."""
     known = {found.metadata["Name"]: found.version for found in importlib.metadata.distributions()}
     return {
+        "enogu": __version__,
         "system": platform.platform(terse=True),
         "processor": platform.processor() or platform.machine(),
         "cores": str(os.cpu_count()),

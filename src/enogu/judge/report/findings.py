@@ -31,13 +31,22 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Panel:
+    """A dot plot, and each model's measure with its difference from the first."""
+
+    plot: Chart
+    against: str
+    rows: tuple[tuple[Mapping[str, Any], Mapping[str, Any] | None], ...]
+
+
+@dataclass(frozen=True)
 class Findings:
     """What one judge stage found."""
 
     stage: Finished
     measured: Mapping[str, Any]
     verdicts: tuple[Verdict, ...]
-    plots: tuple[Chart, ...]
+    panels: tuple[Panel, ...]
     losses: tuple[Chart, ...]
     tags: tuple[TagRow, ...]
 
@@ -52,23 +61,23 @@ def findings(stage: Finished) -> Findings:
     """Read a judge stage's measures.json."""
     measured = read_json(stage.folder / "measures.json")
     paints = {model: f"p{index}" for index, model in enumerate(measured["models"])}
-    names = dict.fromkeys(row["name"] for row in measured["measures"])
-    order = sorted(names, key=lambda name: name == "recall")  # groups first, everything together last
-    plots = tuple(_plot(measured, name, paints) for name in order)
+    names = list(dict.fromkeys(row["name"] for row in measured["measures"]))
+    shown = [name for name in names if name != "recall"] or names  # all concepts together only where nothing is grouped
+    panels = tuple(_panel(measured, name, paints) for name in shown)
     verdicts = tuple(Verdict(words, figures) for words, _, figures in (v.partition(": ") for v in measured["verdicts"]))
-    return Findings(stage, measured, verdicts, plots, _losses(measured.get("loss_bins"), paints), _tags(measured))
+    return Findings(stage, measured, verdicts, panels, _losses(measured.get("loss_bins"), paints), _tags(measured))
 
 
-def _plot(measured: Mapping[str, Any], name: str, paints: Mapping[str, str]) -> Chart:
+def _panel(measured: Mapping[str, Any], name: str, paints: Mapping[str, str]) -> Panel:
+    mine = [row for row in measured["measures"] if row["name"] == name]
     rows = [
-        Row(row["model"], paints[row["model"]], row["mean"], row["low"], row["high"], row["per_seed"])
-        for row in measured["measures"]
-        if row["name"] == name
+        Row(row["model"], paints[row["model"]], row["mean"], row["low"], row["high"], row["per_seed"]) for row in mine
     ]
-    title = concepts(name) if "." in name else "all concepts"
-    prompts = next(row["prompts"] for row in measured["measures"] if row["name"] == name)
-    note = f"{prompts} prompts × {len(measured['seeds'])} seeds"
-    return dots(title[0].upper() + title[1:], rows, ceiling=measured.get("ceiling", {}).get(name), note=note)
+    first = measured["models"][0]
+    pairs = {p["model"]: p for p in measured["differences"] if p["name"] == name and p["against"] == first}
+    note = f"{mine[0]['prompts']} prompts × {len(measured['seeds'])} seeds for each model."
+    plot = dots(concepts(name).capitalize(), rows, ceiling=measured.get("ceiling", {}).get(name), note=note)
+    return Panel(plot, first, tuple((row, pairs.get(row["model"])) for row in mine))
 
 
 def _losses(bins: Mapping[str, Any] | None, paints: Mapping[str, str]) -> tuple[Chart, ...]:

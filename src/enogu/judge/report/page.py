@@ -12,8 +12,10 @@ from enogu.judge.report.findings import Findings, findings
 from enogu.judge.report.folders import Finished, of_kind
 from enogu.judge.report.grid import Grid, grid
 from enogu.judge.report.lineage import sources, tree
-from enogu.judge.report.scales import duration
+from enogu.judge.report.scales import duration, signed, thousands
 from enogu.judge.report.training import training
+
+SHEET_ROWS = 3
 
 
 def page(config: ReportConfig, stages: Sequence[Finished]) -> str:
@@ -26,12 +28,12 @@ def page(config: ReportConfig, stages: Sequence[Finished]) -> str:
         "seconds": sum(stage.seconds for stage in stages),
         "longest": max([stage.seconds for stage in stages] or [0]) or 1,
         "findings": found,
-        "grids": [_grid(config, stage, found, reads) for stage in of_kind(stages, "grid")],
+        "grids": [_grid(config, stage, found=found, reads=reads) for stage in of_kind(stages, "grid")],
         "trainings": [training(stage) for stage in of_kind(stages, "train")],
         "posts": [posts(stage) for stage in of_kind(stages, "posts")],
         "sheet": _sheet(config, stages, reads),
         "latents": [latents(stage) for stage in of_kind(stages, "latents")],
-        "tokens": [chart for stage in of_kind(stages, "captions") if (chart := tokens(stage))],
+        "tokens": [chart for stage in of_kind(stages, "captions") for chart in tokens(stage)],
         "merges": of_kind(stages, "merge"),
         "tree": tree(stages, reads),
         "environment": environment(),
@@ -40,11 +42,11 @@ def page(config: ReportConfig, stages: Sequence[Finished]) -> str:
     templates = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    templates.filters |= {"duration": duration, "thousands": lambda count: f"{count:,}".replace(",", " ")}
+    templates.filters |= {"duration": duration, "thousands": thousands, "signed": signed}
     return templates.get_template("page.html").render(shown)
 
 
-def _grid(config: ReportConfig, stage: Finished, found: Sequence[Findings], reads: dict[str, list[str]]) -> Grid:
+def _grid(config: ReportConfig, stage: Finished, *, found: Sequence[Findings], reads: dict[str, list[str]]) -> Grid:
     judges = [one for one in found if stage.id in reads[one.stage.id]]
     if not judges:
         return grid(stage, None, special=("", frozenset()), side=config.picture_side)
@@ -56,4 +58,4 @@ def _sheet(config: ReportConfig, stages: Sequence[Finished], reads: dict[str, li
     captions = next(iter(of_kind(stages, "captions")), None)
     wanted = [stage for stage in of_kind(stages, "posts") if captions and stage.id in reads[captions.id]]
     chosen = next(iter([*wanted, *of_kind(stages, "posts")]), None)
-    return sheet(chosen, captions, columns=config.columns, side=config.picture_side) if chosen else []
+    return sheet(chosen, captions, count=config.columns * SHEET_ROWS, side=config.picture_side) if chosen else []

@@ -17,7 +17,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     return [index * step for index in range(first, last + 1)]
 
 
-def scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
+def scale(low: float, high: float, *, start: float, end: float) -> Callable[[float], float]:
     """Return the linear map that takes [low, high] to [start, end]."""
     span = (high - low) or 1.0
     return lambda value: round(start + (value - low) / span * (end - start), 2)
@@ -46,3 +46,13 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def thousands(count: int) -> str:
+    """Write a count with thin spaces: 12 800."""
+    return f"{count:,}".replace(",", "\u202f")
+
+
+def signed(value: float) -> str:
+    """Write a difference: +0.71 or −0.05."""
+    return f"{value:+.2f}".replace("-", "−")

@@ -51,12 +51,12 @@ def frame(
     *,
     x_label: str,
     y_label: str,
-    width: float = 480,
-    height: float = 250,
+    width: float,
+    height: float = 230,
 ) -> Frame:
     """Return a frame with horizontal rules, ticks and axis labels."""
     left, right, top, bottom = 46.0, width - 10, 24.0, height - 38
-    x, y = scale(*x_range, left, right), scale(*y_range, bottom, top)
+    x, y = scale(*x_range, start=left, end=right), scale(*y_range, start=bottom, end=top)
     parts = [text(y_label, 0, 10, class_="axis")]
     parts.append(text(x_label, right, height - 4, anchor="end", class_="axis"))
     for value in ticks(*y_range, most=5):

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from enogu.judge.report.charts import Band, Chart, Point, Series, lines
+from enogu.judge.report.charts import NARROW, Band, Chart, Point, Series, lines
 from enogu.judge.report.folders import Finished
 
 POINTS = 160  # of a raw curve in the page
@@ -65,7 +65,7 @@ def _loss(rows: Sequence[Mapping[str, Any]], bands: Sequence[Band]) -> Chart | N
         return None
     raw, calm = thinned(points, POINTS), thinned(points, max(POINTS // SMOOTH, 8))
     series = [Series("each stretch", raw, "p1", "faint"), Series("smoothed", calm, "p1")]
-    return lines("Training loss", series, x_label="images seen", y_label="loss", bands=bands)
+    return lines("Training loss", series, x_label="images seen", y_label="loss", bands=bands, width=NARROW)
 
 
 def _validation(rows: Sequence[Mapping[str, Any]], bands: Sequence[Band]) -> Chart | None:
@@ -76,8 +76,12 @@ def _validation(rows: Sequence[Mapping[str, Any]], bands: Sequence[Band]) -> Cha
         Series(str(name), _points((row for row in rows if row.get("phase") == name), "val_loss"), f"p{2 * i}", "dots")
         for i, name in enumerate(names)
     ]
-    note = f"Fixed pictures, noise and timesteps: {points[0][1]:.4f} at first, {points[-1][1]:.4f} at last."
-    return lines("Validation loss", series, x_label="images seen", y_label="loss", bands=bands, note=note)
+    first, last = points[0][1], points[-1][1]
+    note = f"Fixed pictures, noise and timesteps: from {first:.4f} to {last:.4f}."
+    chart = lines(
+        "Validation loss", series, x_label="images seen", y_label="loss", bands=bands, width=NARROW, note=note
+    )
+    return replace(chart, legend=())  # the bands name the phases
 
 
 def _rates(rows: Sequence[Mapping[str, Any]], bands: Sequence[Band]) -> Chart | None:
@@ -90,4 +94,4 @@ def _rates(rows: Sequence[Mapping[str, Any]], bands: Sequence[Band]) -> Chart | 
         Series(name, thinned([(x, rates[name]) for x, rates in named if name in rates], POINTS), f"p{3 + i}")
         for i, name in enumerate(groups)
     ]
-    return lines("Learning rate", series, x_label="images seen", y_label="rate", bands=bands, zero=True)
+    return lines("Learning rate", series, x_label="images seen", y_label="rate", bands=bands, width=NARROW, zero=True)
