@@ -77,3 +77,7 @@ class TrainConfig:
         for number, phase in enumerate(self.phases, 1):
             if phase.latents not in known:
                 raise Refused(f"phase {number}: latents {phase.latents!r} is not among {', '.join(self.latents)}")
+
+    def phase_name(self, number: int) -> str:
+        """Return what the curves call a phase."""
+        return self.phases[number].name or f"phase {number + 1}"

@@ -40,12 +40,14 @@ class Keeper:
 
     def visit(self, at: Position, batch: int) -> None:
         """Save what is due after a batch."""
-        before = at.images - batch
-        every = self.config.checkpoint_images
-        if every and at.images // every > before // every:
+        if _passed(at, batch, self.config.checkpoint_images):
             self.checkpoint(at)
-        if at.images // self.state_images > before // self.state_images:
+        if _passed(at, batch, self.state_images):
             self.save_state(at)
+
+    def is_due(self, at: Position, batch: int) -> bool:
+        """Tell whether `visit` will save something."""
+        return any(_passed(at, batch, every) for every in (self.config.checkpoint_images, self.state_images))
 
     def keep(self, at: Position, *, end_of_phase: bool) -> None:
         """Save the state, and the checkpoint that ends a phase."""
@@ -78,3 +80,8 @@ class Keeper:
             "enogu.images": json.dumps(at.images),
             "enogu.train": self.recipe,
         }
+
+
+def _passed(at: Position, batch: int, every: int) -> bool:
+    """Tell whether the last batch passed a multiple of `every` images."""
+    return every > 0 and at.images // every > (at.images - batch) // every

@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from math import ceil
+from math import ceil, isfinite
 from typing import TypeVar
 
 import torch
 
-from enogu.core.records.errors import Failed
 from enogu.core.records.progress import Progress
 from enogu.train.config import Phase, TrainConfig
 from enogu.train.curves import Curves
@@ -63,10 +62,10 @@ class Loop:
 
     def _phase(self, phase: Phase, at: Position) -> Position:
         data = self._data(phase)
-        batch, total, name = phase.batch or self.config.batch, self.lengths[at.phase], self._name(at.phase)
+        batch, total, name = phase.batch or self.config.batch, self.lengths[at.phase], self.config.phase_name(at.phase)
         validation = Validation(data, self.captions, self.config.seed, self.config.chunks)
         trains_text = phase.lr.te > 0
-        losses: list[torch.Tensor] = []
+        points: list[torch.Tensor] = []
         if at.phase_images == 0:
             self._validate(validation, at.images, name)
         stream = batches(
@@ -87,10 +86,11 @@ class Loop:
             at = _advanced(at, item, batch)
             if self.tuner.average:
                 self.tuner.average.update(self.tuner.parameters, images=at.images, batch=batch)
-            losses.append(loss.detach())
-            if at.updates % LOG_EVERY == 0:
-                self._log(at, losses, norm)
-                losses = []
+            if isfinite(norm):
+                points.append(torch.stack([loss.detach().cpu(), torch.tensor(norm)]))
+            if at.updates % LOG_EVERY == 0 or at.phase_images >= total or self.keeper.is_due(at, batch):
+                self._log(at, points)  # before a save, so that no mean straddles it
+                points = []
             if at.phase_images >= total or self._due(at, batch):
                 self._validate(validation, at.images, name)
             self.keeper.visit(at, batch)
@@ -104,15 +104,14 @@ class Loop:
         draws = draw(self.config.seed, counts, shape, timesteps=len(self.tuner.objective.abar))
         return self.tuner.objective.loss(item.moments, item.tokens, draws, train_text=trains_text)
 
-    def _log(self, at: Position, losses: list[torch.Tensor], norm: float) -> None:
-        mean = float(torch.stack(losses).mean())
-        if mean != mean:
-            raise Failed(
-                f"the loss is not a number after {at.images} images; the state before it is kept. "
-                "Lower the learning rate, or set precision = 'fp32'"
-            )
+    def _log(self, at: Position, points: list[torch.Tensor]) -> None:
+        if not points:
+            return
+        loss, norm = torch.stack(points).mean(dim=0).tolist()
         rates = {f"lr_{group['part']}": group["lr"] for group in self.tuner.optimizer.param_groups}
-        self.curves.add(at.images, self._name(at.phase), loss=mean, grad_norm=norm, lr=rates["lr_unet"], **rates)
+        self.curves.add(
+            at.images, self.config.phase_name(at.phase), loss=loss, grad_norm=norm, lr=rates["lr_unet"], **rates
+        )
 
     def _validate(self, validation: Validation, images: int, name: str) -> None:
         if not self.config.validation:
@@ -136,9 +135,6 @@ class Loop:
         wanted = phase.images or round(phase.epochs * self._data(phase).pictures)
         batch = phase.batch or self.config.batch
         return max(1, round(wanted / batch)) * batch
-
-    def _name(self, number: int) -> str:
-        return self.config.phases[number].name or f"phase {number + 1}"
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:

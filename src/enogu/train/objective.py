@@ -1,6 +1,7 @@
 """The loss of a batch: noise, timestep and posterior sample follow from the count of each image in the run."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -66,6 +67,12 @@ class Objective:
         target = maths.target(self.model.family.prediction, x0, noise, abar=abar)
         errors: Tensor = (output.float() - target).square().flatten(1).mean(dim=1)
         return errors
+
+    def precise(self) -> "Objective":
+        """Return the same objective in fp32."""
+        other = copy(self)
+        other.autocast = False
+        return other
 
     def loss(self, moments: Tensor, tokens: Tensor, draws: Draws, *, train_text: bool) -> Tensor:
         """Return the weighted mean over the batch."""

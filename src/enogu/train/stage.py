@@ -35,7 +35,7 @@ def run(config: TrainConfig, job: Job, *, plan: Plan, reader: Callable[[Path, in
     restored = keeper.restore()
     at = restored or Position()
     resumed = at.images
-    curves = Curves(job.out, upto=restored.images if restored else -1)
+    curves = Curves(job.out, upto=restored.images if restored else -1, phase=config.phase_name(at.phase))
     loop = Loop(
         config,
         tuner,
@@ -56,6 +56,7 @@ def run(config: TrainConfig, job: Job, *, plan: Plan, reader: Callable[[Path, in
     return {
         "images": at.images,
         "updates": at.updates,
+        "lost_batches": tuner.lost,
         "resumed_at": resumed,
         "images_per_second": round((at.images - resumed) / seconds, 1),
         "pictures": {name: data.pictures for name, data in latents.items()},

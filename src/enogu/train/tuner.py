@@ -1,17 +1,20 @@
 """What a run holds in memory: the networks, the optimizer and the averaged weights."""
 
 from collections.abc import Mapping
+from math import isfinite
 
 import torch
 from torch import Tensor
 
 from enogu.core.networks.checkpoint import TEXT, UNET, Checkpoint, build
+from enogu.core.records.errors import Failed
 from enogu.train.average import Average
 from enogu.train.config import Phase, TrainConfig
 from enogu.train.objective import Objective
 from enogu.train.schedule import rate_factor
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+MOST_LOST = 10
 MOMENTS = {"moment1": "exp_avg", "moment2": "exp_avg_sq"}
 
 
@@ -46,6 +49,8 @@ class Tuner:
         self.parameters: dict[str, Tensor] = {**self.parts["unet"], **self.parts["te"]}
         self.average = Average(self.parameters, config.ema_images) if config.ema_images else None
         self.optimizer = self._optimizer()
+        self.lost = 0  # batches left out because their gradient was not finite
+        self.lost_in_a_row = 0
 
     def begin(self, phase: Phase, *, reset: bool) -> None:
         """Freeze what a phase freezes; drop the moments if it asks for new ones."""
@@ -57,16 +62,30 @@ class Tuner:
             self.optimizer = self._optimizer()
 
     def step(self, loss: Tensor, phase: Phase, *, done: int, total: int) -> float:
-        """Apply one update and return the gradient's norm before clipping."""
+        """Apply one update and return the gradient's norm before clipping; a norm that is not finite is left out."""
         factor = rate_factor(phase, done, total)
         for group in self.optimizer.param_groups:
             group["lr"] = getattr(phase.lr, group["part"]) * factor
         loss.backward()  # type: ignore[no-untyped-call]
         trained = [p for p in self.parameters.values() if p.grad is not None]
         norm = torch.nn.utils.clip_grad_norm_(trained, self.config.clip_norm or torch.inf)
-        self.optimizer.step()
+        if isfinite(norm):
+            self.optimizer.step()
+            self.lost_in_a_row = 0
+        else:
+            self._lose()
         self.optimizer.zero_grad(set_to_none=True)
         return float(norm)
+
+    def _lose(self) -> None:
+        """Count a batch whose gradient was not finite: one is chance, many are a run that broke."""
+        self.lost += 1
+        self.lost_in_a_row += 1
+        if self.lost_in_a_row >= MOST_LOST:
+            raise Failed(
+                f"the gradient of {MOST_LOST} batches in a row is not finite; the state before them is kept. "
+                "Lower the learning rate, or set precision = 'fp32'"
+            )
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what a checkpoint holds: the start's tensors with the trained (or averaged) ones in their place."""

@@ -43,5 +43,8 @@ class Validation:
             shares = [derive(self.seed, "validation timestep", post, number) / 2**63 for post in posts]
             t = torch.tensor([int((number + share) / DRAWS * self.timesteps) for share in shares])
             draws = Draws(torch.zeros(len(posts), *shape), noise_batch(keys, shape), t)
-            found.append(objective.errors(moments, tokens, draws).cpu())
+            errors = objective.errors(moments, tokens, draws)
+            if not errors.isfinite().all():
+                errors = objective.precise().errors(moments, tokens, draws)
+            found.append(errors.cpu())
         return found
