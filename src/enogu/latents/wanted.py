@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def batches(rows: pl.DataFrame) -> Iterator[list[dict[str, Any]]]:
     """Yield pending pictures batch by batch."""
     runs = rows.select(pl.struct(*BUCKET, "batch").rle_id().alias("run"))["run"]
     starts = runs.search_sorted(runs.unique(maintain_order=True)).to_list()
-    for start, end in zip(starts, [*starts[1:], len(rows)], strict=True):
+    for start, end in pairwise([*starts, len(rows)]):
         yield rows[start:end].rows(named=True)
 
 
