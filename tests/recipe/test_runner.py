@@ -213,7 +213,7 @@ def test_a_run_waits_for_the_owner_of_a_stage(recipe, tmp_path):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
 def test_a_full_disk_is_told_as_such(recipe):
     found = plan(recipe("[draw.a]\ntrouble = 'full 1'"))
-    with pytest.raises(Failed, match=r"the disk under .* is full; make room and run the same command: it goes on"):
+    with pytest.raises(Failed, match=r"draw\.a: the disk under .* is full.*; make room and run the same command"):
         go(found)
     assert [row["ended"] for row in rows(found.work / "ledger.jsonl")] == ["OSError"]
     found = plan(recipe("[draw.a]"))

@@ -29,8 +29,6 @@ ENCODERS: Mapping[str, tuple[int, ...]] = MappingProxyType(
 
 def write_booru(config: BooruConfig, out: Path, *, progress: Progress = silent, threads: int = 0) -> list[Stored]:
     """Draw and write a booru; images that an interrupted run left are kept, since the same seed draws the same."""
-    for stale in (out / "images").glob(".*.part"):  # what a killed run was writing
-        stale.unlink()
     posts = compose(config)
     stored = []
     with ThreadPoolExecutor(threads or None) as pool:

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from enogu.core.records.errors import Failed
+from enogu.core.records.errors import Failed, Refused
+from enogu.core.records.files import sweep
 from enogu.core.records.job import Job
 from enogu.core.records.progress import Progress
 from enogu.recipe.done import FILE, Done, outputs, write_done
@@ -18,7 +19,8 @@ from enogu.recipe.ledger import append, machine, peak_memory_bytes
 from enogu.recipe.lock import locked
 from enogu.recipe.plan import Plan, Task
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+SAID = ("No space left on device", "disk is full", "File too large", "requested and")  # by Rust, SQLite, Rust, NumPy
 
 
 class Watch(Protocol):
@@ -47,7 +49,7 @@ def run(plan: Plan, stages: Sequence[str], *, watch: Watch, device: str, threads
     counts = images(plan)
     for place, id in enumerate(todo, start=1):
         task = plan.tasks[id]
-        with _explained(plan.work), _locked(plan, task, watch):
+        with _explained(id, plan.work), _locked(plan, task, watch):
             if done := task.done():  # another process finished it while this one waited
                 watch.kept(done)
                 continue
@@ -63,6 +65,7 @@ def run(plan: Plan, stages: Sequence[str], *, watch: Watch, device: str, threads
 def _run_one(task: Task, job: Job) -> Done:
     task.folder.mkdir(parents=True, exist_ok=True)
     (task.folder / FILE).unlink(missing_ok=True)  # a record that no longer holds
+    sweep(task.folder)
     started, clock = datetime.now(UTC).isoformat(timespec="milliseconds"), time.monotonic()
     summary = runner(task.stage.traits)(task.stage.config, job)
     done = Done(
@@ -112,15 +115,14 @@ def _locked(plan: Plan, task: Task, watch: Watch) -> Iterator[None]:
 
 
 @contextmanager
-def _explained(work: Path) -> Iterator[None]:
-    """Turn a full disk, whichever library meets it, into an error that says what to do."""
+def _explained(id: str, work: Path) -> Iterator[None]:
+    """Turn what goes wrong at work into a failure of this stage, and a full disk into one that says what to do."""
     try:
         yield
+    except (Refused, Failed) as error:
+        raise Failed("\n".join(f"{id}: {line}" for line in str(error).splitlines())) from error
     except Exception as error:
-        if (
-            getattr(error, "errno", None) in FULL
-            or "No space left on device" in str(error)
-            or "disk is full" in str(error)
-        ):
-            raise Failed(f"the disk under {work} is full; make room and run the same command: it goes on") from error
+        if getattr(error, "errno", None) in FULL or any(words in str(error) for words in SAID):
+            remedy = "make room and run the same command: it goes on"
+            raise Failed(f"{id}: the disk under {work} is full, or takes no file so large; {remedy}") from error
         raise

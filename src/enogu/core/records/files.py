@@ -24,6 +24,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def sweep(folder: Path) -> None:
+    """Remove what killed writes left below a folder; only for whoever is alone at work in it."""
+    for part in folder.rglob(".*.????????.part*"):  # SQLite keeps a journal beside its file
+        part.unlink()
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write bytes atomically."""
     with atomic_path(path) as part:
