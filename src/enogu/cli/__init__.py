@@ -45,6 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"enogu: {line}", file=sys.stderr)
         return 2 if isinstance(error, Refused) else 1
+    except OSError as error:  # a folder that may not be written, a disk that is gone: the machine's word is clear
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"enogu: {where}{error.strerror or error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nenogu: stopped", file=sys.stderr)
         return 130  # 128 + SIGINT, as shells count
