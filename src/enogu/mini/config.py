@@ -80,3 +80,20 @@ class VaeConfig:
         for name in ("pictures", "images", "batch"):
             if getattr(self, name) < 1:
                 raise Refused(f"{name} = {getattr(self, name)} in [vae]: give at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig:
+    """A text encoder that has learnt to read tags; nothing else of `start` changes."""
+
+    start: Annotated[str, Ref("model")]
+    updates: int = 1500
+    batch: int = 96
+    rate: float = 2e-3  # peak learning rate of AdamW
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        for name in ("updates", "batch"):
+            if getattr(self, name) < 1:
+                raise Refused(f"{name} = {getattr(self, name)} in [text]: give at least 1")

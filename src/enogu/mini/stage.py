@@ -7,8 +7,9 @@ from typing import Any
 
 from enogu.core.records.job import Job
 from enogu.mini.booru import write_booru
-from enogu.mini.config import BooruConfig, TaggerConfig, VaeConfig
+from enogu.mini.config import BooruConfig, TaggerConfig, TextConfig, VaeConfig
 from enogu.mini.tagger_making import make_tagger
+from enogu.mini.text_reading import make_reader
 from enogu.mini.traits import novel_tags
 from enogu.mini.vae_making import make_vae
 
@@ -27,6 +28,11 @@ def run_booru(config: BooruConfig, job: Job) -> dict[str, Any]:
 def run_vae(config: VaeConfig, job: Job) -> dict[str, Any]:
     """Train a mini autoencoder into a checkpoint in the job's folder."""
     return make_vae(config, job)
+
+
+def run_text(config: TextConfig, job: Job) -> dict[str, Any]:
+    """Teach a checkpoint's text encoder to read tags."""
+    return make_reader(config, job)
 
 
 def run_tagger(config: TaggerConfig, job: Job) -> dict[str, Any]:

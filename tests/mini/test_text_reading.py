@@ -1,0 +1,42 @@
+"""The reading lesson: labels stand at the last token of each tag, and a small encoder learns to tell them apart."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from enogu.core.networks.checkpoint import load, save
+from enogu.core.networks.family import family
+from enogu.core.networks.model import StableDiffusion
+from enogu.core.networks.tokenizer import tokenize
+from enogu.core.records.job import Job
+from enogu.mini.config import TextConfig
+from enogu.mini.text_reading import make_reader, sentence, vocabulary
+from enogu.mini.traits import novel_tags
+
+
+def test_nothing_novel_is_taught() -> None:
+    assert not {tag.replace("_", " ") for tag in novel_tags()} & set(vocabulary())
+    assert "red hair" in vocabulary()
+
+
+def test_a_label_stands_where_its_tag_ends() -> None:
+    words = [tokenize(word) for word in vocabulary()]
+    row, labels = sentence(words, tokenize(","), np.random.default_rng(3))
+    assert labels.any()
+    for place in np.flatnonzero(labels):
+        tokens = words[labels[place] - 1]
+        assert row[place - len(tokens) + 1 : place + 1].tolist() == tokens
+
+
+def test_only_the_text_encoder_changes(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    start = tmp_path / "start.safetensors"
+    save(start, StableDiffusion(family("mini-sd1")).state_dict(), {})
+    job = Job(out=tmp_path / "out", inputs={"start": {"base": start}})
+    summary = make_reader(TextConfig(start="base", updates=2, batch=2), job)
+    before, after = load(start).tensors, load(tmp_path / "out" / "model.safetensors").tensors
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert changed
+    assert all(key.startswith("cond_stage_model.") for key in changed)
+    assert 0 <= summary["read"] <= 1
