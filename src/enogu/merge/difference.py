@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from enogu.core.networks.keys import COMPONENTS, place, why_fixed
+from enogu.core.networks.source import open_source
 from enogu.core.networks.stream import Reader
 from enogu.core.records.progress import Progress, silent
 
@@ -57,7 +58,7 @@ class Distance:
 def compare(first: Path, second: Path, progress: Progress = silent) -> dict[str, Any]:
     """Compare the floats that two files share; list what only one has, and what has another shape or kind."""
     groups: dict[tuple[str, str], Distance] = {}
-    with Reader(first) as a, Reader(second) as b:
+    with open_source(first) as a, open_source(second) as b:
         shared = [key for key in a.header.tensors if key in b.header.tensors]
         like = [key for key in shared if a.header.tensors[key].shape == b.header.tensors[key].shape]
         floats = [key for key in like if not why_fixed(key, a.header.tensors[key])]

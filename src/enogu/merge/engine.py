@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from enogu.core.networks.source import open_source
 from enogu.core.networks.stream import Reader, StreamWriter, Written, as_bytes, open_writer
 from enogu.core.records.errors import Failed
 from enogu.core.records.hashes import sha256_file
@@ -49,7 +50,7 @@ class Engine:
     def run(self, plan: Plan, files: Mapping[str, Path], out: Path, *, describe: Describe = nothing) -> Written:
         """Write the merge of a plan; `describe` makes the metadata from the parents' hashes, which are known last."""
         with ExitStack() as stack:
-            readers = {name: stack.enter_context(Reader(files[name])) for name in plan.sources}
+            readers = {name: stack.enter_context(open_source(files[name])) for name in plan.sources}
             stack.enter_context(_one_thread_each())
             specs = {key: item.spec for key, item in plan.kept.items()}
             unknown = {name: placeholder(name) for name in plan.sources}
@@ -111,7 +112,8 @@ class _Piece:
 
 def _finite(values: Tensor) -> bool:
     """Return whether all elements are finite; a finite sum, which is quick to have, says so."""
-    return math.isfinite(float(values.sum(dtype=torch.float32))) or bool(torch.isfinite(values).all())
+    wide = values if values.itemsize > 1 else values.float()  # torch does not sum 8-bit floats
+    return math.isfinite(float(wide.sum(dtype=torch.float32))) or bool(torch.isfinite(wide).all())
 
 
 def _flush(writer: StreamWriter, piece: _Piece, computed: Future[Tensor]) -> int:

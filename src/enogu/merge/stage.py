@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from enogu.core.networks.header import Header, read_header
+from enogu.core.networks.header import Header
+from enogu.core.networks.source import read_source_header
 from enogu.core.networks.stream import Written
 from enogu.core.records.files import write_json
 from enogu.core.records.job import Job
@@ -20,7 +21,7 @@ THREADS = 2
 
 def read_headers(files: Mapping[str, Path]) -> dict[str, Header]:
     """Read the headers of files by the names of their models."""
-    return {name: read_header(path) for name, path in files.items()}
+    return {name: read_source_header(path) for name, path in files.items()}
 
 
 def merge(

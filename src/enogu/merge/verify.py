@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from enogu.core.networks.header import read_header
+from enogu.core.networks.source import open_source, read_source_header
 from enogu.core.networks.stream import Reader
 from enogu.core.records.errors import Refused
 from enogu.core.records.hashes import sha256_file
@@ -45,7 +46,7 @@ def verify(path: Path, parents: Sequence[Path], *, sample: int = SAMPLE, progres
     files = _bind(made["models"], parents)
     known = {field.name for field in fields(MergeConfig)}
     config = MergeConfig(**{name: value for name, value in made.items() if name in known})
-    plan = make_plan(config, {name: read_header(file) for name, file in files.items()})
+    plan = make_plan(config, {name: read_source_header(file) for name, file in files.items()})
     differ = {key: info.shape for key, info in header.tensors.items()} != {
         k: i.spec.shape for k, i in plan.kept.items()
     }
@@ -54,7 +55,7 @@ def verify(path: Path, parents: Sequence[Path], *, sample: int = SAMPLE, progres
     ]
     chosen = shared if not sample else sorted(generator(0, "verify").permutation(shared)[:sample].tolist())
     with ExitStack() as stack:
-        readers = {name: stack.enter_context(Reader(file)) for name, file in files.items()}
+        readers = {name: stack.enter_context(open_source(file)) for name, file in files.items()}
         own = stack.enter_context(Reader(path))
         wrong = []
         for done, key in enumerate(chosen):

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import torch
 
@@ -32,11 +32,14 @@ class Reader:
 
     def read_into(self, name: str, buffer: memoryview, *, offset: int = 0) -> None:
         """Fill a buffer of bytes from a tensor's bytes, starting `offset` bytes into them."""
-        position = self.header.data_start + self.header.tensors[name].start + offset
+        self.read_at(self.header.data_start + self.header.tensors[name].start + offset, buffer, what=name)
+
+    def read_at(self, position: int, buffer: memoryview, *, what: str) -> None:
+        """Fill a buffer from a position of the file."""
         while len(buffer):
             count = os.preadv(self._file.fileno(), [buffer], position)
             if count == 0:
-                raise Failed(f"{self.path}: ended while {name!r} was read; did another program cut it?")
+                raise Failed(f"{self.path}: ended while {what!r} was read; did another program cut it?")
             buffer, position = buffer[count:], position + count
 
     def tensor(self, name: str) -> torch.Tensor:
@@ -46,11 +49,15 @@ class Reader:
 
     def stretch(self, name: str, start: int, stop: int) -> torch.Tensor:
         """Read elements [start, stop) of a tensor, flat."""
-        result = torch.empty(stop - start, dtype=self.header.tensors[name].torch_dtype)
+        return self.raw(name, self.header.tensors[name].torch_dtype, start, count=stop - start)
+
+    def raw(self, name: str, dtype: torch.dtype, start: int, *, count: int) -> torch.Tensor:
+        """Read `count` elements from `start` on as they are stored."""
+        result = torch.empty(count, dtype=dtype)
         self.read_into(name, as_bytes(result), offset=start * result.itemsize)
         return result
 
-    def __enter__(self) -> "Reader":
+    def __enter__(self) -> Self:
         """Return the open reader."""
         return self
 
