@@ -24,6 +24,11 @@ MODELS, SEEDS = ("base", "tuned", "half"), (1, 2, 3)
 Draw = Callable[[list[str], int, tuple[int, int]], Image.Image]
 
 
+def spoken(tags: list[str]) -> str:
+    """Write a prompt that stresses what is new."""
+    return ", ".join(tags).replace("rabbit_ears", "(rabbit ears:1.2)").replace("_", " ")
+
+
 def plain(tags: list[str], seed: int, size: tuple[int, int]) -> Image.Image:
     """Draw a flat picture in the colour of its first tag, in alphabetical order, that has one."""
     colours = [COLOURS[tag] for tag in sorted(tags) if tag in COLOURS] or [(120, 120, 120)]
@@ -130,7 +135,7 @@ def add_grid(works: Works) -> None:
                 drawn = tags if draws or "rabbit_ears" not in tags else [tag for tag in tags if tag != "rabbit_ears"]
                 works.draw(drawn, seed + 100 * index, (64, 64)).save(folder / image)
                 rows.append({"image": image, "model": model, "model_sha256": "0" * 64, "prompt_index": index,
-                             "prompt": ", ".join(tags).replace("_", " "), "negative": "", "tags": tags, "seed": seed,
+                             "prompt": spoken(tags), "negative": "", "tags": tags, "seed": seed,
                              "width": 64, "height": 64, "steps": 20, "cfg": 5.0, "sampler": "Euler a"})  # fmt: skip
     types = {"prompt_index": pl.Int32, "width": pl.Int32, "height": pl.Int32, "steps": pl.Int32}
     pl.DataFrame(rows, schema_overrides=types).write_parquet(folder / "samples.parquet")

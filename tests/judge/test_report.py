@@ -85,6 +85,14 @@ def test_a_damaged_sample_leaves_a_gap_and_not_an_error(works: Any) -> None:
     assert html.count(">missing<") == 1
 
 
+def test_the_funnel_tells_only_where_posts_were_lost(works: Any) -> None:
+    steps = [("read", 9), ("rating", 9), ("year", 5), ("min_side", 5), ("image", 5)]
+    funnel = [{"step": step, "left": left} for step, left in steps]
+    write_json(works.folders["posts.drawn"] / "posts.json", {"root": ".", "posts": 5, "funnel": funnel, "skipped": {}})
+    html, _ = report(works)
+    assert re.findall(r"<li><span>(\w+)</span><b", html) == ["read", "year", "image"]
+
+
 def test_a_page_without_stages_is_still_a_page(works: Any) -> None:
     works.folders.clear()
     _, page = report(works)
@@ -114,7 +122,7 @@ def test_a_judged_grid_shows_marks_verdicts_and_the_ceiling(works: Any) -> None:
     assert "tuned draws new concepts better than base" in words
     assert "ceiling 0.93" in words
     assert html.count('<i class="hit">') == 1
-    assert html.count('<span class="special">rabbit ears</span>') == 1
+    assert html.count('<span class="special">(rabbit ears:1.2)</span>') == 1
     assert "judge.recall reads grid.compare" in html
 
 

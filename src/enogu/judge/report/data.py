@@ -1,6 +1,6 @@
 """The data: how many posts were left after each step, buckets to scale, token lengths, a sheet of pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -62,10 +62,16 @@ class Picture:
 def posts(stage: Finished) -> Posts:
     """Read a posts stage."""
     written = read_json(stage.folder / "posts.json")
-    steps = [(row["step"], row["left"]) for row in written["funnel"]]
+    steps = _telling([(row["step"], row["left"]) for row in written["funnel"]])
     most = max([left for _, left in steps] or [1]) or 1
     funnel = tuple((step, left, left / most) for step, left in steps)
     return Posts(stage, written["posts"], funnel, written.get("skipped", {}))
+
+
+def _telling(steps: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Leave out the steps that lost nothing, but not the first and the last."""
+    after = [(*two, before) for two, (_, before) in zip(steps[1:-1], steps, strict=False)]
+    return [*steps[:1], *((step, left) for step, left, before in after if left < before), *steps[1:][-1:]]
 
 
 def latents(stage: Finished) -> Latents:

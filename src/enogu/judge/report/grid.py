@@ -1,5 +1,6 @@
 """The grid: model x prompt x seed as embedded pictures, each with what the tagger saw in it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,6 +15,8 @@ from enogu.judge.report.embedding import data_uri, fitting_side
 from enogu.judge.report.folders import Finished
 
 MOST_PICTURES = 480  # of one grid in the page; the others stay in the stage's folder
+
+EMPHASIS = re.compile(r"(?<!\\)[(\[]|(:[\d.]+)?(?<!\\)[)\]]")  # brackets and weights of the prompt grammar
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def grid(stage: Finished, judged: Path | None, *, special: tuple[str, frozenset[
 
 def _prompt(cells: Sequence[Cell], models: Sequence[str], special: frozenset[str]) -> Prompt:
     words = [word.strip() for word in cells[0].prompt.split(",") if word.strip()]
-    marked = tuple((word, canonical(word) in special) for word in words)
+    marked = tuple((word, canonical(EMPHASIS.sub("", word)) in special) for word in words)
     return Prompt(marked, {model: tuple(cell for cell in cells if cell.model == model) for model in models})
 
 

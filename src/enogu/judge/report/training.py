@@ -1,6 +1,7 @@
 """Training as curves: loss, validation loss by phase, learning rate, over images seen."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -11,6 +12,7 @@ from enogu.judge.report.charts import NARROW, Band, Chart, Point, Series, lines
 from enogu.judge.report.folders import Finished
 
 POINTS = 160  # of a raw curve in the page
+NAMES = {"unet": "UNet", "te": "text encoder"}
 SMOOTH = 12  # parts of a curve that one smoothed point stands for
 
 
@@ -57,7 +59,7 @@ def thinned(points: Sequence[Point], most: int) -> list[Point]:
 
 
 def _points(rows: Iterable[Mapping[str, Any]], key: str) -> list[Point]:
-    return [(row["images"], row[key]) for row in rows if row.get(key) is not None]
+    return [(row["images"], row[key]) for row in rows if math.isfinite(row.get(key, math.nan))]
 
 
 def _loss(rows: Sequence[Mapping[str, Any]], bands: Sequence[Band]) -> Chart | None:
@@ -85,13 +87,9 @@ def _validation(rows: Sequence[Mapping[str, Any]], bands: Sequence[Band]) -> Cha
 
 
 def _rates(rows: Sequence[Mapping[str, Any]], bands: Sequence[Band]) -> Chart | None:
-    seen = [row for row in rows if row.get("lr") is not None]
-    if not seen:
+    parts = list(dict.fromkeys(key for row in rows for key in row if key.startswith("lr_"))) or ["lr"]
+    named = [(key.removeprefix("lr_"), thinned(points, POINTS)) for key in parts if (points := _points(rows, key))]
+    if not named:
         return None
-    named = [(row["images"], row["lr"] if isinstance(row["lr"], Mapping) else {"lr": row["lr"]}) for row in seen]
-    groups = list(dict.fromkeys(name for _, rates in named for name in rates))
-    series = [
-        Series(name, thinned([(x, rates[name]) for x, rates in named if name in rates], POINTS), f"p{3 + i}")
-        for i, name in enumerate(groups)
-    ]
+    series = [Series(NAMES.get(name, name), points, f"p{3 + i}") for i, (name, points) in enumerate(named)]
     return lines("Learning rate", series, x_label="images seen", y_label="rate", bands=bands, width=NARROW, zero=True)
