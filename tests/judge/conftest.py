@@ -14,7 +14,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from enogu.core.records.files import write_json
 from enogu.core.records.posts import CATEGORIES, MANIFEST_SCHEMA
 
 COLOURS = {"red_shirt": (200, 40, 50), "blue_shirt": (40, 80, 200), "rabbit_ears": (250, 250, 250)}
@@ -33,6 +32,11 @@ def plain(tags: list[str], seed: int, size: tuple[int, int]) -> Image.Image:
     """Draw a flat picture in the colour of its first tag, in alphabetical order, that has one."""
     colours = [COLOURS[tag] for tag in sorted(tags) if tag in COLOURS] or [(120, 120, 120)]
     return Image.new("RGB", size, colours[0])
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON at once: a test needs no fsync."""
+    path.write_text(json.dumps(value), encoding="utf-8")
 
 
 @dataclass
