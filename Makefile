@@ -30,7 +30,7 @@ format: setup
 	$(RUN) -m ruff check --fix .
 
 bench: $(VENV)/installed-bench
-	$(RUN) -m benchmarks.mini
+	$(RUN) -m benchmarks.first_light
 
 bench-merge: setup
 	$(RUN) -m benchmarks.merge
