@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 PINS := pyproject.toml constraints.txt
 WORKERS := 2
 
-.PHONY: setup demo test check check-full format bench bench-merge bench-data clean
+.PHONY: setup demo test test-slow check check-full format bench bench-merge bench-data clean
 
 setup: $(VENV)/installed
 
@@ -23,7 +23,10 @@ check: setup
 	$(RUN) -m codespell_lib
 	$(RUN) -m pytest -q tests/test_house.py
 
-check-full: check test bench
+check-full: check test test-slow bench
+
+test-slow: setup
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(WORKERS) -m slow
 
 format: setup
 	$(RUN) -m ruff format .

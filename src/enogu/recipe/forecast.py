@@ -46,8 +46,8 @@ def images(plan: Plan) -> Mapping[str, int | None]:
 
 
 def _images(kind: str, config: Any, upstream: list[int | None]) -> int | None:
-    if kind == "booru":
-        return int(config.posts)
+    if kind in ("booru", "vae"):
+        return int(config.posts if kind == "booru" else config.images)
     if kind == "grid":
         return len(config.models) * len(config.rows()) * len(config.seeds)
     first = next((count for count in upstream if count is not None), None)

@@ -21,9 +21,7 @@ class Kind:
     lends: tuple[tuple[str, str], ...] = ()  # functions of other rooms that `run` is given: (parameter, function)
     model: str = ""  # the checkpoint in its folder, if it makes one
     reads_all: bool = False  # given every other stage of the recipe
-    paths: tuple[
-        str, ...
-    ] = ()  # settings that are paths, relative to the recipe; in the hash, a file's content or a folder's name
+    paths: tuple[str, ...] = ()  # settings that are paths from the recipe; hashed as a file's content, a folder's name
 
 
 KINDS = MappingProxyType(
