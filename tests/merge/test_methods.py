@@ -53,6 +53,15 @@ def test_every_method_has_a_reference_and_a_source() -> None:
         assert len(method.summary) <= 120
 
 
+def test_every_method_is_in_the_docs_with_its_options() -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "merge-methods.md").read_text(encoding="utf-8")
+    for method in catalogue().values():
+        (row,) = (line for line in docs.splitlines() if line.startswith(f"| `{method.name}("))
+        assert method.summary in row.replace("\\|", "|")
+        assert all(f"{slot.name}" in row for slot in method.slots)
+        assert all(f"{name}=" in row for name in method.options)
+
+
 @pytest.mark.parametrize("formula", CASES)
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 2e-5), ("fp64", 1e-6)])
 def test_methods_equal_their_references(
