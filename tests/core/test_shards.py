@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from xxhash import xxh3_64_intdigest
 
-from enogu.core.records.errors import Failed, Refused
+from enogu.core.records.errors import Refused
 from enogu.core.records.shards import SCHEMA, Entry, Shards, ShardWriter
 
 SHAPES = ((64, 64), (32, 128), (96, 40))
@@ -190,7 +190,7 @@ def test_a_full_disk_is_a_plain_failure_that_loses_nothing(tmp_path: Path, monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(writer, "_write", full)
-    with pytest.raises(Failed, match="No space left"):
+    with pytest.raises(OSError, match="No space left"):
         writer.append([entry(8)], [record(8)])
     assert ShardWriter(tmp_path).stored()["post"].to_list() == list(range(8))
     assert_whole(finished(tmp_path, range(12)), range(12))

@@ -25,7 +25,7 @@ import numpy as np
 import polars as pl
 from xxhash import xxh3_64_intdigest
 
-from enogu.core.records.errors import Failed, Refused
+from enogu.core.records.errors import Refused
 from enogu.core.records.files import atomic_path
 from enogu.core.records.progress import Progress, silent
 
@@ -103,15 +103,10 @@ class ShardWriter:
             pieces.setdefault(shard, []).append(data)
             where = {"shard": shard, "offset": offset, "nbytes": len(data), "checksum": xxh3_64_intdigest(data)}
             rows.append({field.name: getattr(entry, field.name) for field in fields(Entry)} | where)
-        try:
-            for shard, data_of_shard in pieces.items():
-                self._write(self.folder / shard, b"".join(data_of_shard))
-            line = _journal_line({name: [row[name] for row in rows] for name in SCHEMA})
-            self._write(self.folder / "journal.jsonl", line)
-        except OSError as error:
-            raise Failed(
-                f"cannot write latents to {self.folder}: {error.strerror}; what is finished is kept"
-            ) from error
+        for shard, data_of_shard in pieces.items():
+            self._write(self.folder / shard, b"".join(data_of_shard))
+        line = _journal_line({name: [row[name] for row in rows] for name in SCHEMA})
+        self._write(self.folder / "journal.jsonl", line)
 
     def finish(self, index: pl.DataFrame) -> None:
         """Make the index of these rows and end the run: the journal goes."""
