@@ -41,6 +41,7 @@ class Chart:
     svg: Markup
     legend: tuple[tuple[str, str], ...] = ()
     note: str = ""
+    aside: str = ""  # small, behind the title
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The data: how many posts were left after each step, buckets to scale, token lengths, a sheet of pictures."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -87,10 +87,11 @@ def latents(stage: Finished) -> Latents:
 
 def tokens(stage: Finished) -> list[Chart]:
     """Read a captions stage's token report: a histogram per caption set."""
-    return [_lengths(name, report) for name, report in read_json(stage.folder / "tokens.json").items()]
+    reports: dict[str, Any] = read_json(stage.folder / "tokens.json")
+    return [replace(_lengths(report), aside=f"{stage.name}, set “{name}”") for name, report in reports.items()]
 
 
-def _lengths(name: str, report: Mapping[str, Any]) -> Chart:
+def _lengths(report: Mapping[str, Any]) -> Chart:
     counts = {(row["from"], row["to"]): row["posts"] for row in report["histogram"]}
     size = next((end - start for start, end in counts), 1)
     last = max([end for _, end in counts] or [size])
@@ -101,7 +102,7 @@ def _lengths(name: str, report: Mapping[str, Any]) -> Chart:
         ", ".join(over) + "." if over else "All fit one chunk."
     )
     heights = [counts.get(bin_, 0) for bin_ in pairwise(edges)]
-    return columns(f"Token lengths of “{name}”", edges, heights, x_label="CLIP tokens", marks=marks, note=note)
+    return columns("Token lengths", edges, heights, x_label="CLIP tokens", marks=marks, note=note)
 
 
 def sheet(posts_stage: Finished, captions: Finished | None, *, count: int, side: int) -> list[Picture]:

@@ -9,8 +9,8 @@ from PIL import Image
 from enogu.core.records.picture import read_picture
 
 BUDGET = 4_500_000  # bytes of pictures in the page, before base64 makes them a third larger
-BYTES_PER_PIXEL = 0.25  # of a drawing as WebP at QUALITY, generously
-QUALITY = 82
+BYTES_PER_PIXEL = 0.4  # of a drawing as WebP at QUALITY, generously
+QUALITY = 90
 LEAST_SIDE = 64
 
 

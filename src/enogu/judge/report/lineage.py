@@ -8,7 +8,7 @@ from markupsafe import Markup
 from enogu.judge.report.folders import Finished
 from enogu.judge.report.svg import drawing, element, text
 
-WIDE, HIGH, ACROSS, DOWN = 126.0, 44.0, 40.0, 14.0
+WIDE, HIGH, ACROSS, DOWN = 120.0, 44.0, 36.0, 14.0
 LANE = 10.0  # height that lines passing through a column take there
 SWEEPS = 8  # of the barycentre heuristic; small graphs settle in two or three
 PAINTS = {"booru": 3, "posts": 3, "captions": 6, "latents": 4, "train": 1, "merge": 2, "grid": 0, "judge": 5}

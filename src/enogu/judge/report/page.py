@@ -33,7 +33,7 @@ def page(config: ReportConfig, stages: Sequence[Finished]) -> str:
         "posts": [posts(stage) for stage in of_kind(stages, "posts")],
         "sheet": _sheet(config, stages, reads),
         "latents": [latents(stage) for stage in of_kind(stages, "latents")],
-        "tokens": [chart for stage in of_kind(stages, "captions") for chart in tokens(stage)],
+        "tokens": [chart for stage in _learnt_from(stages, reads) for chart in tokens(stage)],
         "merges": of_kind(stages, "merge"),
         "tree": tree(stages, reads),
         "environment": environment(),
@@ -53,9 +53,16 @@ def _grid(config: ReportConfig, stage: Finished, *, found: Sequence[Findings], r
     return grid(stage, judges[0].stage.folder, special=judges[0].special, side=config.picture_side)
 
 
+def _learnt_from(stages: Sequence[Finished], reads: dict[str, list[str]]) -> list[Finished]:
+    """Return the captions that a training read, or else all."""
+    read = {source for stage in of_kind(stages, "train") for source in reads[stage.id]}
+    captions = of_kind(stages, "captions")
+    return [stage for stage in captions if stage.id in read] or captions
+
+
 def _sheet(config: ReportConfig, stages: Sequence[Finished], reads: dict[str, list[str]]) -> list[Any]:
     """Show what the first training read, or else the first posts."""
-    captions = next(iter(of_kind(stages, "captions")), None)
+    captions = next(iter(_learnt_from(stages, reads)), None)
     wanted = [stage for stage in of_kind(stages, "posts") if captions and stage.id in reads[captions.id]]
     chosen = next(iter([*wanted, *of_kind(stages, "posts")]), None)
     return sheet(chosen, captions, count=config.columns * SHEET_ROWS, side=config.picture_side) if chosen else []
