@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
+KILL, STOP = signal.SIGKILL, signal.SIGINT
 RECIPE = """
 [recipe]
 name = "tiny"
@@ -207,6 +208,3 @@ def assert_same(work: Path, golden: Path, *, kinds: tuple[str, ...] = KINDS) -> 
     ours, theirs = content(work, kinds), content(golden, kinds)
     assert sorted(ours) == sorted(theirs)
     assert [name for name in ours if ours[name] != theirs[name]] == []
-
-
-KILL, STOP = signal.SIGKILL, signal.SIGINT
