@@ -1,14 +1,16 @@
 """The command line: exit statuses, one line per mistake, no traceback."""
 
 import io
+import tomllib
 
 import pytest
 
 import enogu.cli
 from enogu.cli import main
-from enogu.cli.demo import learnt
+from enogu.cli.demo import RECIPE, TIMES, learnt
 from enogu.cli.plan import shown
 from enogu.cli.progress import ProgressLine, duration, pace_text
+from enogu.cli.schedule import Schedule
 from enogu.cli.table import table
 from enogu.core.records.errors import Failed, Refused
 from enogu.recipe.plan import plan
@@ -114,10 +116,10 @@ class Terminal(io.StringIO):
         return True
 
 
-def progress(stream):
+def progress(stream, after=None):
     """Return a progress line and the clock that it reads, in seconds."""
     now = [0.0]
-    return ProgressLine("[1/2] train.a", stream, clock=lambda: now[0]), now
+    return ProgressLine("[1/2] train.a", stream, after=after, clock=lambda: now[0]), now
 
 
 def test_a_terminal_shows_one_line_with_rate_and_time_left():
@@ -147,6 +149,35 @@ def test_the_rate_counts_from_where_a_resumed_run_starts():
     now[0] = 10.0
     line(950, 1000, "images")
     assert stream.getvalue().endswith("950 of 1,000 images, 5/s, 10 s left")
+
+
+def test_what_follows_is_added_to_the_time_left():
+    line, now = progress(stream := Terminal(), after=100.0)
+    line(0, 100, "images")
+    now[0] = 10.0
+    line(50, 100, "images")
+    assert stream.getvalue().endswith("50 of 100 images, 5/s, 10 s left (1 min 50 s for all)")
+
+
+def test_a_schedule_learns_how_slow_this_machine_is():
+    schedule = Schedule({"a": 10.0, "b": 20.0, "c": 30.0})
+    assert schedule.left(["a", "b", "c"]) == 60.0
+    schedule.ended("a", 25.0)
+    assert schedule.left(["b", "c"]) == 125.0
+    schedule.ended("unheard", 1000.0)
+    assert schedule.left(["c"]) == 75.0
+    assert schedule.left([]) == 0.0
+    assert schedule.left(["c", "never timed"]) is None
+
+
+def test_a_moment_of_work_says_nothing_about_the_machine():
+    schedule = Schedule({"a": 1.0, "b": 20.0})
+    schedule.ended("a", 9.0)
+    assert schedule.left(["b"]) == 20.0
+
+
+def test_the_demo_has_a_usual_time_for_every_stage():
+    assert set(tomllib.loads(TIMES.read_text())) == set(read(RECIPE).stages)
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,8 @@ class Notes:
     def kept(self, done):
         self.told.append(("kept", done.id))
 
-    def begins(self, task, place, total):
-        self.told.append(("begins", task.stage.id, place, total))
+    def begins(self, task, todo):
+        self.told.append(("begins", task.stage.id, todo))
         return lambda done, total, what: None
 
     def waits(self, task, owner):
@@ -104,7 +104,7 @@ def test_what_is_done_is_kept(recipe):
     go(plan(recipe(TEXT)))
     assert {event for event, *_ in go(plan(recipe(TEXT)))} == {"kept"}
     told = go(plan(recipe(TEXT.replace('title = "all"', 'title = "other"'))))
-    assert [event for event in told if event[0] != "kept"] == [("begins", "page.p", 1, 1), ("ends", "page.p")]
+    assert [event for event in told if event[0] != "kept"] == [("begins", "page.p", ("page.p",)), ("ends", "page.p")]
 
 
 def test_a_stage_alone_is_run_with_what_it_stands_on(recipe):

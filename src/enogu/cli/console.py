@@ -1,8 +1,10 @@
 """What a run shows on stderr: a line per stage, and one progress line."""
 
 import sys
+from collections.abc import Sequence
 
 from enogu.cli.progress import ProgressLine, duration
+from enogu.cli.schedule import Schedule
 from enogu.core.records.progress import Progress
 from enogu.recipe.done import Done
 from enogu.recipe.plan import Task
@@ -11,18 +13,22 @@ from enogu.recipe.plan import Task
 class Console:
     """The runner's watch on a terminal or in a log."""
 
-    def __init__(self) -> None:
+    def __init__(self, schedule: Schedule) -> None:
         """Show nothing yet."""
         self._line: ProgressLine | None = None
+        self._schedule = schedule
 
     def kept(self, done: Done) -> None:
         """Tell that a stage was finished by an earlier run."""
         self._say(f"{done.id}: done before, in {duration(done.seconds)}")
 
-    def begins(self, task: Task, place: int, total: int) -> Progress:
-        """Tell that a stage begins; return its progress line."""
-        self._say(f"[{place}/{total}] {task.stage.id}")
-        self._line = ProgressLine(f"[{place}/{total}] {task.stage.id}", sys.stderr)
+    def begins(self, task: Task, todo: Sequence[str]) -> Progress:
+        """Tell that a stage begins and how long all will take; return its progress line."""
+        place = todo.index(task.stage.id)
+        label = f"[{place + 1}/{len(todo)}] {task.stage.id}"
+        left = self._schedule.left(todo[place:])
+        self._say(label if left is None else f"{label} ({duration(left)} left for all)")
+        self._line = ProgressLine(label, sys.stderr, after=self._schedule.left(todo[place + 1 :]))
         return self._line
 
     def waits(self, task: Task, owner: str) -> None:
@@ -31,6 +37,7 @@ class Console:
 
     def ends(self, done: Done) -> None:
         """Tell that a stage is finished, and what it counted."""
+        self._schedule.ended(done.id, done.seconds)
         counts = ", ".join(f"{key} {value:,}" for key, value in done.summary.items() if type(value) is int)
         self._say(f"{done.id}: done in {duration(done.seconds)}" + (f" ({counts})" if counts else ""))
 

@@ -1,6 +1,7 @@
 """`enogu demo`: the main job on the embedded default, and what came of it."""
 
 import argparse
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from enogu.recipe.plan import Plan, plan
 from enogu.recipe.reading import read
 
 RECIPE = PACKAGE / "recipe" / "data" / "demo.toml"
+TIMES = RECIPE.with_name("demo-seconds.toml")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,7 +34,8 @@ def run(args: argparse.Namespace) -> int:
         print(RECIPE.read_text(encoding="utf-8"), end="")
         return 0
     whole = plan(read(RECIPE, settings=args.set), args.work)
-    if status := execute(whole, []):
+    usual = tomllib.loads(TIMES.read_text(encoding="utf-8"))
+    if status := execute(whole, [], usual=usual):
         return status
     for path in _made(whole, "judge"):
         print(f"\n{learnt(read_json(path / 'measures.json'))}")

@@ -9,11 +9,18 @@ LOG_SECONDS = 10.0  # where the line cannot be redrawn, as in a log file
 
 
 class ProgressLine:
-    """A Progress that draws itself; `label` says whose progress it is."""
+    """A Progress that draws itself; `label` says whose it is, `after` how many seconds of other work follow."""
 
-    def __init__(self, label: str, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        label: str,
+        stream: TextIO,
+        *,
+        after: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Start the clock; draw nothing yet."""
-        self._label, self._stream, self._clock = label, stream, clock
+        self._label, self._stream, self._after, self._clock = label, stream, after, clock
         self._live = stream.isatty()
         self._what, self._first, self._since = "", 0, clock()
         self._drawn = clock() - (0 if not self._live else REDRAW_SECONDS)
@@ -27,10 +34,14 @@ class ProgressLine:
             return
         self._drawn = now
         pace = (done - self._first) / (now - self._since) if now > self._since else 0.0
-        left = f", {pace_text(pace)}, {duration((total - done) / pace)} left" if pace > 0 and done < total else ""
+        left = self._left((total - done) / pace, pace) if pace > 0 and done < total else ""
         text = f"{self._label}: {done:,} of {total:,} {what}{left}"
         self._stream.write(f"\r\x1b[K{text}" if self._live else f"{text}\n")
         self._stream.flush()
+
+    def _left(self, seconds: float, pace: float) -> str:
+        everything = f" ({duration(seconds + self._after)} for all)" if self._after else ""
+        return f", {pace_text(pace)}, {duration(seconds)} left{everything}"
 
     def clear(self) -> None:
         """Take the line off the terminal."""

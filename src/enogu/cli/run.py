@@ -3,12 +3,14 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from enogu.cli.console import Console
 from enogu.cli.recipes import add_arguments, planned
+from enogu.cli.schedule import Schedule
 from enogu.core.records.errors import Refused
 from enogu.recipe.config import MachineConfig
+from enogu.recipe.forecast import forecast
 from enogu.recipe.plan import Plan
 from enogu.recipe.runner import run as run_plan
 
@@ -26,10 +28,11 @@ def run(args: argparse.Namespace) -> int:
     return execute(planned(args), args.stages)
 
 
-def execute(plan: Plan, stages: Sequence[str]) -> int:
-    """Run stages of a plan on this machine, showing how far they are; return the exit status."""
+def execute(plan: Plan, stages: Sequence[str], *, usual: Mapping[str, float] | None = None) -> int:
+    """Run stages on this machine, showing how far they are; `usual` are seconds per stage, until timed here."""
     device, threads = machine(plan.graph.recipe.machine)
-    console = Console()
+    timed = {one.id: one.seconds for one in forecast(plan) if one.seconds is not None}
+    console = Console(Schedule({**(usual or {}), **timed}))
     try:
         run_plan(plan, stages, watch=console, device=device, threads=threads)
     except KeyboardInterrupt:

@@ -29,8 +29,8 @@ class Watch(Protocol):
     def kept(self, done: Done) -> None:
         """Tell that a stage was finished by an earlier run."""
 
-    def begins(self, task: Task, place: int, total: int) -> Progress:
-        """Tell that a stage begins, the `place`-th of `total`; return what shows its progress."""
+    def begins(self, task: Task, todo: Sequence[str]) -> Progress:
+        """Tell that a stage begins, one of those to be run; return what shows its progress."""
 
     def waits(self, task: Task, owner: str) -> None:
         """Tell that another process is running this stage."""
@@ -47,13 +47,13 @@ def run(plan: Plan, stages: Sequence[str], *, watch: Watch, device: str, threads
             watch.kept(done)
     todo = plan.graph.needed(wanted, lambda id: plan.tasks[id].done() is not None)
     counts = images(plan)
-    for place, id in enumerate(todo, start=1):
+    for id in todo:
         task = plan.tasks[id]
         with _explained(id, plan.work), _locked(plan, task, watch):
             if done := task.done():  # another process finished it while this one waited
                 watch.kept(done)
                 continue
-            progress = watch.begins(task, place, len(todo))
+            progress = watch.begins(task, todo)
             job = Job(out=task.folder, inputs=plan.inputs(id), progress=progress, device=device, threads=threads)
             with _entered(plan.work / "ledger.jsonl", task, job) as row:
                 row["images"] = counts[id]
