@@ -133,7 +133,7 @@ def _restore(path: Path, held: Held) -> int:
     held.vae.load_state_dict(groups["weights"])
     for name, value in groups["average"].items():
         held.average[name].copy_(value)
-    saved = groups["moments"]
+    saved = groups.get("moments", {})
     for name, parameter in held.vae.named_parameters():
         if f"step/{name}" in saved:
             moments = {key: torch.empty_like(parameter) for key in ("exp_avg", "exp_avg_sq")}

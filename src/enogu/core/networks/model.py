@@ -18,9 +18,7 @@ class StableDiffusion(nn.Module):
         self.family = family
         self.model = nn.ModuleDict({"diffusion_model": UNet(family.unet, family.vae.latent)})
         self.first_stage_model = VAE(family.vae)
-        self.cond_stage_model = nn.ModuleDict(
-            {"transformer": nn.ModuleDict({"text_model": TextModel(family.text)})}
-        )
+        self.cond_stage_model = nn.ModuleDict({"transformer": nn.ModuleDict({"text_model": TextModel(family.text)})})
 
     @property
     def unet(self) -> UNet:

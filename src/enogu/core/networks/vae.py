@@ -1,5 +1,7 @@
 """The KL autoencoder of latent diffusion (Rombach et al. 2022), keyed as CompVis' first_stage_model is."""
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -85,8 +87,7 @@ class Level(nn.Module):
     def __init__(self, channels: list[int], groups: int) -> None:
         """Chain blocks through the listed channels."""
         super().__init__()
-        pairs = zip(channels[:-1], channels[1:], strict=True)
-        self.block = nn.ModuleList([ResnetBlock(a, b, groups) for a, b in pairs])
+        self.block = nn.ModuleList([ResnetBlock(a, b, groups) for a, b in pairwise(channels)])
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H', W')."""
