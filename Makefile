@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 PINS := pyproject.toml constraints.txt
 WORKERS := 2
 
-.PHONY: setup demo test test-slow check check-full format bench bench-merge bench-data clean
+.PHONY: setup demo test test-slow check check-full format bench bench-merge clean
 
 setup: $(VENV)/installed
 
@@ -37,9 +37,6 @@ bench: $(VENV)/installed-bench
 
 bench-merge: setup
 	$(RUN) -m benchmarks.merge
-
-bench-data: setup
-	$(RUN) -m benchmarks.data
 
 clean:
 	rm -rf $(VENV) build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache
