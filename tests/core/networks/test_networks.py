@@ -8,6 +8,7 @@ from enogu.core.networks.clip import TextModel
 from enogu.core.networks.family import family
 from enogu.core.networks.layers import attend
 from enogu.core.networks.model import StableDiffusion
+from enogu.core.networks.unet import Downsample
 from enogu.core.records.errors import Refused
 
 
@@ -86,3 +87,19 @@ def test_text_does_not_look_ahead() -> None:
 def test_an_unknown_family_is_answered_with_the_nearest() -> None:
     with pytest.raises(Refused, match="did you mean 'mini-sd1'"):
         family("mini-sd")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (2, 3), (2, 2)])
+def test_gradients_of_a_small_downsample_are_right_in_bf16(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    down = Downsample(64)
+    x = torch.randn(16, 64, *size).contiguous(memory_format=torch.channels_last)
+
+    def gradient(given: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=given.dtype == torch.bfloat16):
+            (found,) = torch.autograd.grad(down(given).float().square().sum(), [down.op.weight])
+        return found
+
+    exact = gradient(x)
+    for _ in range(5):  # what the processor's own kernel reads past its input differs from call to call
+        assert float((gradient(x.bfloat16()) - exact).norm() / exact.norm()) < 0.01
