@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from enogu import __version__
 from enogu.core.records.errors import Failed, Refused, unknown
+from enogu.core.records.interrupts import held
 
 VERBS = (
     ("demo", "the main job on the embedded default"),
@@ -39,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given[0] not in verbs:
             raise unknown("verb", given[0], verbs)
-        module = importlib.import_module(f"enogu.cli.{given[0]}")
+        with held():
+            module = importlib.import_module(f"enogu.cli.{given[0]}")
         return int(module.run(module.parser().parse_args(given[1:])))
     except (Refused, Failed) as error:
         for line in str(error).splitlines():

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from enogu.core.records.interrupts import held
+
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -59,7 +61,8 @@ EMBEDDED = MappingProxyType(
 def load(place: str) -> Any:
     """Return the object at MODULE:NAME."""
     module, _, name = place.partition(":")
-    return getattr(importlib.import_module(module), name)
+    with held():
+        return getattr(importlib.import_module(module), name)
 
 
 def runner(kind: Kind) -> Callable[..., dict[str, Any]]:
