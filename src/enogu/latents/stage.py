@@ -33,7 +33,7 @@ def run(config: LatentsConfig, job: Job) -> dict[str, Any]:
     if manifest.frame.is_empty():
         raise Refused(f"no posts are selected in {job.one('posts')}; widen the selection of the posts stage")
     moments, recipe = _vae(config, job)
-    writer, buckets = ShardWriter(job.out), _buckets(config)
+    writer, buckets = ShardWriter(job.out), config.table
     look = partial(wanted, manifest.frame, buckets=buckets, recipe=recipe, flip=config.flip)
     before = writer.stored()
     pictures = look(before)
@@ -76,10 +76,6 @@ def _vae(config: LatentsConfig, job: Job) -> tuple[Moments, str]:
     recipe = settings_hash({"vae": fingerprint(vae), "resize": RESIZE_RECIPE, "precision": config.precision})
     vae = vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Moments(vae.moments, device=job.device, precision=config.precision), recipe
-
-
-def _buckets(config: LatentsConfig) -> Buckets:
-    return Buckets(**{name: getattr(config, name) for name in ("area", "step", "min_side", "max_side", "upscale")})
 
 
 def _skipped(pictures: pl.DataFrame, index: pl.DataFrame, skipped: Sequence[Skipped]) -> list[dict[str, Any]]:
