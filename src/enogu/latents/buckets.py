@@ -91,7 +91,7 @@ class Buckets:
         if self.upscale:
             chosen: np.ndarray = self.shapes[distances.argmin(axis=1)]
             return chosen
-        covered: np.ndarray = (sides[:, None] >= self.shapes).all(axis=2)
+        covered: np.ndarray = np.logical_and.reduce(sides[:, None] >= self.shapes, axis=2)
         distances[~covered] = NEVER
         chosen = self.shapes[distances.argmin(axis=1)]
         alone = ~covered.any(axis=1)

@@ -7,21 +7,26 @@ while it waits in a remainder. A picture with a mirror image shows one side in o
 A bucket of fewer pictures than a batch is served in few epochs, and then repeats them within one batch.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import polars as pl
 
 from enogu.core.records.errors import Refused
 from enogu.core.records.seed import generator
 
+LONGEST = 1 << 16  # pixels; two sides fit one number
+Sides = tuple[np.ndarray, np.ndarray]  # rows of a bucket's pictures by post: as they are, and mirrored or as they are
+
 
 def plan(index: pl.DataFrame, *, batch: int, seed: int, epoch: int, world: int = 1) -> list[np.ndarray]:
     """Return the batches of an epoch, each an array of rows of the index; rank r of `world` takes batch[r::world]."""
     if batch % world:
         raise Refused(f"batch = {batch} cannot be shared by {world} ranks; make it a multiple of {world}")
-    cut = []
+    cut: list[np.ndarray] = []
     for bucket, pictures in _buckets(index):
-        name = f"{bucket[0]}x{bucket[1]}"
-        first, end = (epoch * len(pictures) // batch) * batch, ((epoch + 1) * len(pictures) // batch) * batch
+        count, name = len(pictures[0]), f"{bucket[0]}x{bucket[1]}"
+        first, end = (epoch * count // batch) * batch, ((epoch + 1) * count // batch) * batch
         if end > first:
             stream = _stream(pictures, first, end, seed=seed, name=name)
             cut += list(stream.reshape(-1, batch))
@@ -29,26 +34,33 @@ def plan(index: pl.DataFrame, *, batch: int, seed: int, epoch: int, world: int =
     return [cut[number] for number in order]
 
 
-def _stream(pictures: np.ndarray, first: int, end: int, *, seed: int, name: str) -> np.ndarray:
+def _stream(pictures: Sides, first: int, end: int, *, seed: int, name: str) -> np.ndarray:
     """Return the rows at positions first to end of a bucket's endless stream."""
-    count = len(pictures)
+    straight, mirrored = pictures
+    count = len(straight)
     epochs = range(first // count, (end - 1) // count + 1)
     side = generator(seed, "bucket sides", name).integers(2, size=count)
     rows = []
     for epoch in epochs:
         order = generator(seed, "bucket order", name, epoch).permutation(count)
-        rows.append(pictures[order, (side[order] + epoch) % 2])
+        rows.append(np.where((side[order] + epoch) % 2, mirrored[order], straight[order]))
     return np.concatenate(rows)[first - epochs[0] * count :][: end - first]
 
 
-def _buckets(index: pl.DataFrame) -> list[tuple[tuple[int, int], np.ndarray]]:
-    """Return each bucket with its pictures: (n, 2) rows, straight and mirrored (or straight twice), by post."""
-    rows = index.select("post", "width", "height", "flipped").with_row_index("row")
-    sides = rows.group_by("width", "height", "post").agg(
-        pl.col("row").sort_by("flipped").first().alias("straight"),
-        pl.col("row").sort_by("flipped").last().alias("mirrored"),
-    )
-    return [
-        ((int(width), int(height)), part.sort("post").select("straight", "mirrored").to_numpy().astype(np.int64))
-        for (width, height), part in sorted(sides.group_by("width", "height"))
-    ]
+def _buckets(index: pl.DataFrame) -> Iterator[tuple[tuple[int, int], Sides]]:
+    """Yield each bucket with its pictures, from narrow to wide."""
+    posts, flipped = index["post"].to_numpy(), index["flipped"].to_numpy()
+    shapes = index["width"].to_numpy().astype(np.int64) * LONGEST + index["height"].to_numpy()
+    order = np.arange(len(index)) if _sorted(posts, flipped) else np.lexsort((flipped, posts))
+    found, codes = np.unique(shapes, return_inverse=True)
+    order = order[np.argsort(codes.astype(np.uint16)[order], kind="stable")]  # 16 bits: sorted by radix
+    ends = np.cumsum(np.bincount(codes, minlength=len(found)))
+    for shape, rows in zip(found.tolist(), np.split(order, ends[:-1]), strict=False):
+        first = np.append(True, posts[rows[1:]] != posts[rows[:-1]])  # of a post's rows: straight before mirrored
+        last = np.append(first[1:], True)
+        yield divmod(shape, LONGEST), (rows[first], rows[last])
+
+
+def _sorted(posts: np.ndarray, flipped: np.ndarray) -> bool:
+    later, same = posts[1:] > posts[:-1], posts[1:] == posts[:-1]
+    return bool((later | (same & (flipped[1:] >= flipped[:-1]))).all())
