@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 
 from enogu.core.networks.checkpoint import load, save
@@ -11,7 +12,7 @@ from enogu.core.networks.model import StableDiffusion
 from enogu.core.networks.tokenizer import tokenize
 from enogu.core.records.job import Job
 from enogu.mini.config import TextConfig
-from enogu.mini.text_reading import make_reader, sentence, vocabulary
+from enogu.mini.text_reading import make_reader, sentence, spoken, vocabulary
 from enogu.mini.traits import novel_tags
 
 
@@ -34,9 +35,25 @@ def test_only_the_text_encoder_changes(tmp_path: Path) -> None:
     start = tmp_path / "start.safetensors"
     save(start, StableDiffusion(family("mini-sd1")).state_dict(), {})
     job = Job(out=tmp_path / "out", inputs={"start": {"base": start}})
-    summary = make_reader(TextConfig(start="base", updates=2, batch=2), job)
+    summary = make_reader(TextConfig(start="base", updates=2, batch=2), job, vocabulary())
     before, after = load(start).tensors, load(tmp_path / "out" / "model.safetensors").tensors
     changed = {key for key in before if not torch.equal(before[key], after[key])}
     assert changed
     assert all(key.startswith("cond_stage_model.") for key in changed)
     assert 0 <= summary["read"] <= 1
+
+
+class Written:
+    """Captions by post."""
+
+    def __init__(self, captions: dict[int, str]) -> None:
+        self.captions = captions
+
+    def plain(self, post: int) -> str:
+        return self.captions[post]
+
+
+def test_only_what_many_captions_say_is_taught(tmp_path: Path) -> None:
+    captions = {7: "heart, red", 8: "heart, green, sun", 9: "sun, heart"}
+    pl.DataFrame({"post": list(captions)}).write_parquet(tmp_path / "captions.parquet")
+    assert spoken(tmp_path, lambda _folder, _seed: Written(captions), common=2) == ["heart", "sun"]

@@ -87,6 +87,8 @@ class TextConfig:
     """A text encoder that has learnt to read tags; nothing else of `start` changes."""
 
     start: Annotated[str, Ref("model")]
+    captions: Annotated[str | None, Ref("captions")] = None  # whose tags are taught; the drawn booru's if none
+    common: int = 8  # captions that must say a tag for it to be taught
     updates: int = 1500
     batch: int = 96
     rate: float = 2e-3  # peak learning rate of AdamW
@@ -94,6 +96,6 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
-        for name in ("updates", "batch"):
+        for name in ("updates", "batch", "common"):
             if getattr(self, name) < 1:
                 raise Refused(f"{name} = {getattr(self, name)} in [text]: give at least 1")

@@ -9,7 +9,7 @@ from enogu.core.records.job import Job
 from enogu.mini.booru import write_booru
 from enogu.mini.config import BooruConfig, TaggerConfig, TextConfig, VaeConfig
 from enogu.mini.tagger_making import make_tagger
-from enogu.mini.text_reading import make_reader
+from enogu.mini.text_reading import Reader, make_reader, spoken, vocabulary
 from enogu.mini.traits import novel_tags
 from enogu.mini.vae_making import make_vae
 
@@ -30,9 +30,10 @@ def run_vae(config: VaeConfig, job: Job) -> dict[str, Any]:
     return make_vae(config, job)
 
 
-def run_text(config: TextConfig, job: Job) -> dict[str, Any]:
-    """Teach a checkpoint's text encoder to read tags."""
-    return make_reader(config, job)
+def run_text(config: TextConfig, job: Job, *, reader: Reader) -> dict[str, Any]:
+    """Teach a checkpoint's text encoder to read the tags of a captions record, or of the drawn booru."""
+    tags = spoken(job.one("captions"), reader, common=config.common) if config.captions else vocabulary()
+    return make_reader(config, job, tags)
 
 
 def run_tagger(config: TaggerConfig, job: Job) -> dict[str, Any]:

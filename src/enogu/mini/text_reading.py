@@ -6,9 +6,13 @@ most of its training to find that the `hair` after `red` is not the `hair` after
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
+import polars as pl
 import torch
 import torch.nn.functional as F
 from numpy.random import Generator
@@ -17,6 +21,7 @@ from torch import Tensor, nn
 from enogu.core.networks.checkpoint import load_model, save
 from enogu.core.networks.chunks import chunk_tokens
 from enogu.core.networks.tokenizer import tokenize
+from enogu.core.records.errors import Refused
 from enogu.core.records.hashes import sha256_file
 from enogu.core.records.job import Job
 from enogu.core.records.seed import derive, generator
@@ -27,10 +32,32 @@ NOTHING = 0  # the class of a token that ends no tag
 MOST_TAGS = 24  # in one sentence; as many as a 75-token window holds
 
 
+class Captions(Protocol):
+    """What a caption reader of the captions room offers."""
+
+    def plain(self, post: int) -> str:
+        """Return a post's caption, nothing dropped."""
+
+
+Reader = Callable[[Path, int], Captions]
+
+
 def vocabulary() -> list[str]:
     """Return every tag of the drawn booru that is not novel, as captions spell it."""
     tags = [tag for rows in tables().values() for tag in rows] + list(characters())
     return [tag.replace("_", " ") for tag in tags if tag not in novel_tags()]
+
+
+def spoken(captions: Path, reader: Reader, *, common: int) -> list[str]:
+    """Return the tags that at least `common` captions of a record say, in the order of the alphabet."""
+    said = reader(captions, 0)
+    posts = pl.read_parquet(captions / "captions.parquet", columns=["post"])["post"].unique()
+    counts = Counter(tag.strip() for post in posts for tag in said.plain(post).split(","))
+    tags = sorted(tag for tag, count in counts.items() if tag and count >= common)
+    if not tags:
+        most = max(counts.values(), default=0)
+        raise Refused(f"common = {common}: no tag is said by so many captions; the commonest is said by {most}")
+    return tags
 
 
 def sentence(words: list[list[int]], comma: list[int], rng: Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -46,10 +73,10 @@ def sentence(words: list[list[int]], comma: list[int], rng: Generator) -> tuple[
     return row, labels
 
 
-def make_reader(config: TextConfig, job: Job) -> dict[str, Any]:
-    """Train the text encoder of a checkpoint and write `model.safetensors` with all else unchanged."""
+def make_reader(config: TextConfig, job: Job, tags: list[str]) -> dict[str, Any]:
+    """Train the text encoder of a checkpoint on tags and write `model.safetensors` with all else unchanged."""
     model = load_model(job.one("start"), job.device)
-    words = [tokenize(word) for word in vocabulary()]
+    words = [tokenize(word) for word in tags]
     torch.manual_seed(derive(config.seed, "reading head"))
     head = nn.Linear(model.family.text.width, len(words) + 1).to(job.device)
     text = model.text.requires_grad_(True).train()
@@ -71,4 +98,9 @@ def make_reader(config: TextConfig, job: Job) -> dict[str, Any]:
         right += (float(said.float().mean()) - right) * max(0.02, 1 / (update + 1))
         job.progress(update + 1, config.updates, f"updates, {right:.1%} of tags read")
     save(job.out / "model.safetensors", model.state_dict(), {"format": "pt", "enogu.family": model.family.name})
-    return {"updates": config.updates, "read": right, "sha256": sha256_file(job.out / "model.safetensors")}
+    return {
+        "updates": config.updates,
+        "tags": len(tags),
+        "read": right,
+        "sha256": sha256_file(job.out / "model.safetensors"),
+    }

@@ -33,7 +33,12 @@ KINDS = MappingProxyType(
         "captions": Kind(config="enogu.captions.config:CaptionsConfig", run="enogu.captions.stage:run"),
         "latents": Kind(config="enogu.latents.config:LatentsConfig", run="enogu.latents.stage:run"),
         "vae": Kind(config="enogu.mini.config:VaeConfig", run="enogu.mini.stage:run_vae", model="model.safetensors"),
-        "text": Kind(config="enogu.mini.config:TextConfig", run="enogu.mini.stage:run_text", model="model.safetensors"),
+        "text": Kind(
+            config="enogu.mini.config:TextConfig",
+            run="enogu.mini.stage:run_text",
+            lends=(("reader", "enogu.captions.reading:reader"),),
+            model="model.safetensors",
+        ),
         "tagger": Kind(config="enogu.mini.config:TaggerConfig", run="enogu.mini.stage:run_tagger"),
         "train": Kind(
             config="enogu.train.config:TrainConfig",
