@@ -11,14 +11,10 @@ TOLERANCE = 1e-6  # coefficients such as 0.1 + 0.2 + 0.7 do not sum to 1 exactly
 
 @dataclass(frozen=True)
 class Model:
-    """The tensor of one input file."""
+    """The tensor of one input file: a checkpoint's weight (space 1), or what an adapter adds to one (space 0)."""
 
     name: str
-
-    @property
-    def space(self) -> float:
-        """Return 1: a model's tensor is a weight."""
-        return 1.0
+    space: float = 1.0
 
     @property
     def spelling(self) -> str:
@@ -52,7 +48,29 @@ class Applied:
         return f"{self.method.name}({', '.join([*map(str, self.tensors), *options])})"
 
 
-Node = Model | Applied
+@dataclass(frozen=True)
+class Adapted:
+    """What an adapter adds to a weight where that depends on the weight, as in DoRA."""
+
+    adapter: str
+    weight: "Combination"
+
+    @property
+    def space(self) -> float:
+        """Return 0: this is a difference."""
+        return 0.0
+
+    @property
+    def spelling(self) -> str:
+        """Return the adapter and the weight in one exact spelling."""
+        return f"{self.adapter}[{self.weight.spelling}]"
+
+    def __str__(self) -> str:
+        """Return the adapter's name."""
+        return self.adapter
+
+
+Node = Model | Applied | Adapted
 
 
 @dataclass(frozen=True)
@@ -127,6 +145,9 @@ class Combination:
         for node, _ in self.terms:
             if isinstance(node, Model):
                 yield node.name
+            elif isinstance(node, Adapted):
+                yield node.adapter
+                yield from node.weight.models()
             else:
                 yield from model_names(node.tensors)
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from enogu.core.networks.source import open_source
-from enogu.core.networks.stream import Reader, StreamWriter, Written, as_bytes, open_writer
+from enogu.core.networks.stream import StreamWriter, Written, as_bytes, open_writer
 from enogu.core.records.errors import Failed
 from enogu.core.records.hashes import sha256_file
 from enogu.core.records.progress import Progress, silent
 from enogu.merge.evaluate import Evaluation, cuts, unit
+from enogu.merge.inputs import Input, open_inputs
 from enogu.merge.plan import KeyPlan, Plan
 
 PIECE = 1 << 16  # elements: small enough for the allocator to hand out the same memory again and again
@@ -50,7 +50,8 @@ class Engine:
     def run(self, plan: Plan, files: Mapping[str, Path], out: Path, *, describe: Describe = nothing) -> Written:
         """Write the merge of a plan; `describe` makes the metadata from the parents' hashes, which are known last."""
         with ExitStack() as stack:
-            readers = {name: stack.enter_context(open_source(files[name])) for name in plan.sources}
+            sources = {name: files[name] for name in plan.sources}
+            readers = stack.enter_context(open_inputs(sources, dtype=PRECISION[plan.config.precision]))
             stack.enter_context(_one_thread_each())
             specs = {key: item.spec for key, item in plan.kept.items()}
             unknown = {name: placeholder(name) for name in plan.sources}
@@ -127,7 +128,7 @@ class _Run:
     """The pieces of a plan in the order of the file."""
 
     plan: Plan
-    readers: Mapping[str, Reader]
+    readers: Mapping[str, Input]
     piece: int
 
     def pieces(self, pool: ThreadPoolExecutor) -> Iterator[_Piece]:
@@ -161,7 +162,7 @@ def _measured(waiting: tuple[KeyPlan, "Future[Evaluation]"]) -> tuple[KeyPlan, E
     return waiting[0], waiting[1].result()
 
 
-def compute(plan: Plan, readers: Mapping[str, Reader], key: str) -> Iterator[Tensor]:
+def compute(plan: Plan, readers: Mapping[str, Input], key: str) -> Iterator[Tensor]:
     """Yield one tensor of the result, piece by piece, as it would be written."""
     run = _Run(plan, readers, PIECE)
     item = plan.kept[key]

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from enogu.core.networks.stream import Reader
-from enogu.merge.algebra import Applied, Combination, Model, Node
+from enogu.merge.adapters.adapter import Adapter, block_rows
+from enogu.merge.algebra import Adapted, Applied, Combination, Model, Node
+from enogu.merge.inputs import Input
 from enogu.merge.stretch import Stretch
 
 
@@ -19,7 +20,7 @@ class Evaluation:
 
     key: str
     shape: tuple[int, ...]
-    readers: Mapping[str, Reader]
+    readers: Mapping[str, Input]
     dtype: torch.dtype
     seed: int
     measured: dict[Applied, Any] = field(default_factory=dict)
@@ -44,6 +45,8 @@ class Evaluation:
     def measure(self, combination: Combination, step: int) -> None:
         """Let every method beneath that must see the whole tensor first do so, innermost first."""
         for node, _ in combination.terms:
+            if isinstance(node, Adapted):
+                self.measure(node.weight, step)
             if not isinstance(node, Applied) or node in self.measured:
                 continue
             for tensor in node.tensors:
@@ -59,6 +62,10 @@ class Evaluation:
     def _node(self, node: Node, start: int, stop: int) -> Tensor:
         if isinstance(node, Model):
             return self.read(node.name, start, stop).to(self.dtype)
+        if isinstance(node, Adapted):
+            adapter = self.readers[node.adapter]
+            assert isinstance(adapter, Adapter)
+            return adapter.at(self.key, self.value(node.weight, start, stop).reshape(self.shape)).reshape(-1)
         tensors = [self._shaped(self.value(tensor, start, stop), node) for tensor in node.tensors]
         single = sum(not slot.many for slot in node.method.slots)
         arguments = [*tensors[:single], *([tensors[single:]] if single < len(node.method.slots) else [])]
@@ -84,7 +91,11 @@ def unit(combination: Combination, shape: tuple[int, ...]) -> int:
     """Return how many elements must stay together for every method of a combination."""
     result = 1
     for node, _ in combination.terms:
-        if isinstance(node, Applied):
+        if isinstance(node, Adapted):
+            result = max(result, math.prod(shape))
+        elif isinstance(node, Model) and node.space == 0.0:
+            result = max(result, block_rows(shape) * math.prod(shape[1:]))
+        elif isinstance(node, Applied):
             if node.method.grain == "tensor" or (node.method.grain == "row" and len(shape) < 2):
                 result = max(result, math.prod(shape))
             elif node.method.grain == "row":

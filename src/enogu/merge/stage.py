@@ -4,24 +4,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from enogu.core.networks.header import Header
-from enogu.core.networks.source import read_source_header
 from enogu.core.networks.stream import Written
 from enogu.core.records.files import write_json
 from enogu.core.records.job import Job
 from enogu.core.records.progress import Progress, silent
 from enogu.merge.config import MergeConfig
 from enogu.merge.engine import Engine
+from enogu.merge.inputs import read_headers
 from enogu.merge.lineage import Lineage
 from enogu.merge.plan import Plan, make_plan
 from enogu.merge.report import rows, summary
 
 THREADS = 2
-
-
-def read_headers(files: Mapping[str, Path]) -> dict[str, Header]:
-    """Read the headers of files by the names of their models."""
-    return {name: read_source_header(path) for name, path in files.items()}
 
 
 def merge(

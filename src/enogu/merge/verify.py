@@ -10,14 +10,14 @@ from typing import Any
 import torch
 
 from enogu.core.networks.header import read_header
-from enogu.core.networks.source import open_source, read_source_header
 from enogu.core.networks.stream import Reader
 from enogu.core.records.errors import Refused
 from enogu.core.records.hashes import sha256_file
 from enogu.core.records.progress import Progress, silent
 from enogu.core.records.seed import generator
 from enogu.merge.config import MergeConfig
-from enogu.merge.engine import compute
+from enogu.merge.engine import PRECISION, compute
+from enogu.merge.inputs import open_inputs, read_headers
 from enogu.merge.lineage import RECIPE
 from enogu.merge.plan import make_plan
 
@@ -46,7 +46,7 @@ def verify(path: Path, parents: Sequence[Path], *, sample: int = SAMPLE, progres
     files = _bind(made["models"], parents)
     known = {field.name for field in fields(MergeConfig)}
     config = MergeConfig(**{name: value for name, value in made.items() if name in known})
-    plan = make_plan(config, {name: read_source_header(file) for name, file in files.items()})
+    plan = make_plan(config, read_headers(files))
     differ = {key: info.shape for key, info in header.tensors.items()} != {
         k: i.spec.shape for k, i in plan.kept.items()
     }
@@ -55,7 +55,7 @@ def verify(path: Path, parents: Sequence[Path], *, sample: int = SAMPLE, progres
     ]
     chosen = shared if not sample else sorted(generator(0, "verify").permutation(shared)[:sample].tolist())
     with ExitStack() as stack:
-        readers = {name: stack.enter_context(open_source(file)) for name, file in files.items()}
+        readers = stack.enter_context(open_inputs(files, dtype=PRECISION[config.precision]))
         own = stack.enter_context(Reader(path))
         wrong = []
         for done, key in enumerate(chosen):

@@ -1,0 +1,172 @@
+"""Which module of an adapter file belongs to which tensor, decided from headers; what fits nowhere is named."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from enogu.core.networks.header import Header
+from enogu.core.networks.layouts import layouts
+from enogu.core.networks.stream import Reader
+from enogu.core.records.errors import Refused
+from enogu.merge.adapters.decode import decode
+from enogu.merge.adapters.modules import Modules, gather
+from enogu.merge.adapters.names import Names, Shapes, Site, names
+
+SHOWN = 3  # names that a message gives
+PEFT_SETTINGS = "lora_adapter_metadata"  # diffusers' name for PEFT's configuration in the header
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The part of a module that changes one tensor: a weight or a bias, or the rows of one that are its own."""
+
+    name: str
+    site: Site
+    key: str
+    parts: tuple[tuple[str, str], ...]  # part and key in the file
+    size: tuple[int, int]
+    alpha: float | None
+    magnitude: str = ""  # the key of DoRA's sizes
+    by_row: bool = True
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows of the tensor are changed."""
+        return self.site.shape[0] if not self.site.transposed else self.site.shape[1]
+
+    @property
+    def stored(self) -> str:
+        """Return the key of a change that is stored as it is, if it is one."""
+        return self.parts[0][1] if len(self.parts) == 1 else ""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What became of an adapter file: modules that found their place, names that did not, keys that are not read."""
+
+    modules: int
+    unknown: tuple[str, ...]
+    unread: Mapping[str, int]
+    other: tuple[str, ...]
+
+    def notes(self) -> Iterator[str]:
+        """Yield what a maker should know."""
+        if self.unknown:
+            every, shown = self.modules + len(self.unknown), ", ".join(self.unknown[:SHOWN])
+            yield f"{len(self.unknown)} of {every} modules have no place in the model: {shown}"
+        for kind, count in self.unread.items():
+            yield f"{count} tensors of {kind} are not read"
+        if self.other:
+            yield f"{len(self.other)} tensors are of no known kind, for example {self.other[0]}"
+
+
+def bind(file: Reader, shapes: Shapes) -> tuple[list[Bound], Coverage]:
+    """Find the place of every module, or refuse the file with the likely reason."""
+    found = gather(file.header.tensors)
+    places, settings = names(shapes), _settings(file.header)
+    bound, unknown = [], []
+    for module, parts in found.parts.items():
+        site = places.find(module)
+        if site is None:
+            unknown.append(module)
+            continue
+        placed = [
+            *_weight(module, parts, site, header=file.header, settings=settings),
+            *_bias(module, parts, site, shapes=shapes),
+        ]
+        bound += placed
+        unknown += [] if placed else [module]
+    if not bound or len(unknown) > len(bound):
+        raise Refused(f"{file.path}: {_misfit(found, file.header, unknown)}")
+    return bound, Coverage(len(bound), tuple(unknown), found.unread, found.other)
+
+
+def _weight(
+    module: str, parts: Mapping[str, str], site: Site, *, header: Header, settings: Mapping[str, Any]
+) -> Iterator[Bound]:
+    kept = tuple(
+        (part, key) for part, key in parts.items() if part not in ("magnitude", "row_magnitude", "bias", "up_bias")
+    )
+    size = measure(module, dict(kept), header)
+    if size is None:
+        return
+    if (size[0], math.prod(size)) != (site.shape[0], math.prod(site.shape)):
+        raise Refused(
+            f"{module} changes a weight of {size[0]:,} × {size[1]:,}, but {site.weight} is {list(site.shape)} here: "
+            f"{_family(header) or 'the adapter was made for another family'}"
+        )
+    magnitude = parts.get("magnitude") or parts.get("row_magnitude") or ""
+    by_row = "row_magnitude" in parts or not magnitude or header.tensors[magnitude].shape[:1] == site.shape[:1]
+    alone = kept if "diff" not in parts else (("diff", parts["diff"]),)
+    yield Bound(module, site, site.weight, alone, size, _alpha(module, settings), magnitude, by_row)
+
+
+def _bias(module: str, parts: Mapping[str, str], site: Site, *, shapes: Shapes) -> Iterator[Bound]:
+    if "bias" in parts and site.bias in shapes:
+        yield Bound(module, site, site.bias, (("diff", parts["bias"]),), (site.shape[0], 1), None)
+
+
+def measure(module: str, parts: Mapping[str, str], header: Header) -> tuple[int, int] | None:
+    """Return the rows and columns that a module changes, from shapes alone; None if it changes no weight."""
+    shapes = {part: header.tensors[key].shape for part, key in parts.items() if part != "alpha"}
+    change = decode(module, {part: torch.empty(shape, device="meta") for part, shape in shapes.items()}, None)
+    return None if change is None else change.shape
+
+
+def guess(header: Header) -> Shapes:
+    """Return the shapes of the family that an adapter was made for, or refuse."""
+    found = gather(header.tensors)
+    best = max(layouts(), key=lambda name: _agreement(found, header, names(layouts()[name].shapes)))
+    if not _agreement(found, header, names(layouts()[best].shapes)):
+        raise Refused(f"cannot tell what the adapter was made for; {_misfit(found, header, list(found.parts))}")
+    return layouts()[best].shapes
+
+
+def _agreement(found: Modules, header: Header, places: Names) -> int:
+    count = 0
+    for module, parts in found.parts.items():
+        kept = {part: key for part, key in parts.items() if "magnitude" not in part and "bias" not in part}
+        site, size = places.find(module), measure(module, kept, header)
+        count += bool(site and size and (size[0], math.prod(size)) == (site.shape[0], math.prod(site.shape)))
+    return count
+
+
+def _family(header: Header) -> str:
+    found = gather(header.tensors)
+    scores = {name: _agreement(found, header, names(item.shapes)) for name, item in layouts().items()}
+    best = max(scores, key=lambda name: scores[name])
+    return f"{scores[best]} of its {len(found.parts)} modules would fit {best}" if scores[best] else ""
+
+
+def _misfit(found: Modules, header: Header, unknown: list[str]) -> str:
+    if not found.parts:
+        kinds = ", ".join(f"{count} tensors of {kind}" for kind, count in found.unread.items())
+        return f"it holds nothing that enogu reads ({kinds})"
+    reason = _family(header) or "it was made for a family that enogu does not know"
+    return f"{len(unknown)} of {len(found.parts)} modules, such as {unknown[0]}, have no place in the model; {reason}"
+
+
+def _settings(header: Header) -> Mapping[str, Any]:
+    try:
+        found = json.loads(header.metadata.get(PEFT_SETTINGS, "{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _alpha(module: str, settings: Mapping[str, Any]) -> float | None:
+    """Return PEFT's alpha from the settings in the header; with rank-stabilised scaling (Kalajdzievski 2023,
+    arXiv 2312.03732) the one that gives the same scale over the rank.
+    """
+    component, _, inner = module.partition(".")
+    alpha = settings.get(f"{component}.lora_alpha")
+    if not isinstance(alpha, int | float):
+        return None
+    patterns, ranks = settings.get(f"{component}.alpha_pattern") or {}, settings.get(f"{component}.rank_pattern") or {}
+    alpha = float(patterns.get(inner, alpha))
+    rank = float(ranks.get(inner, settings.get(f"{component}.r", 0)))
+    return alpha * math.sqrt(rank) if settings.get(f"{component}.use_rslora") and rank else alpha
