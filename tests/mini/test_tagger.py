@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,29 @@ def test_the_whole_stage_writes_a_folder_that_loads(tmp_path: Path) -> None:
     assert tuple(thresholds) == tagger.names
     assert json.loads((tmp_path / "ceiling.json").read_text())["pictures"] == SMALL.held_out
     assert (tmp_path / "model.onnx").stat().st_size < 1_500_000
+
+
+def test_a_run_broken_off_ends_in_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("enogu.mini.tagger_training.STATE_EVERY", 1)
+    config = replace(SMALL, epochs=2)
+    whole = run_tagger(config, Job(out=tmp_path / "whole", threads=1))
+
+    def stop(done: int, _total: int, what: str) -> None:
+        if what == "images" and done == 3 * config.batch:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_tagger(config, Job(out=tmp_path / "broken", threads=1, progress=stop))
+    reached: list[tuple[str, int]] = []
+
+    def watch(done: int, total: int, what: str) -> None:
+        reached.append((what, done))
+
+    assert run_tagger(config, Job(out=tmp_path / "broken", threads=1, progress=watch)) == whole
+    assert ("images", 4 * config.batch) in reached
+    assert ("images", 3 * config.batch) not in reached
+    first, second = ((tmp_path / name / "model.onnx").read_bytes() for name in ("whole", "broken"))
+    assert first == second
 
 
 def test_labels_are_rows_of_a_wd_tagger(tmp_path: Path) -> None:

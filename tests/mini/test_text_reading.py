@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 import torch
 
 from enogu.core.networks.checkpoint import load, save
@@ -57,3 +58,24 @@ def test_only_what_many_captions_say_is_taught(tmp_path: Path) -> None:
     captions = {7: "heart, red", 8: "heart, green, sun", 9: "sun, heart"}
     pl.DataFrame({"post": list(captions)}).write_parquet(tmp_path / "captions.parquet")
     assert spoken(tmp_path, lambda _folder, _seed: Written(captions), common=2) == ["heart", "sun"]
+
+
+def test_a_lesson_broken_off_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("enogu.mini.text_reading.STATE_EVERY", 1)
+    torch.manual_seed(0)
+    start = tmp_path / "start.safetensors"
+    save(start, StableDiffusion(family("mini-sd1")).state_dict(), {})
+    config = TextConfig(start="base", updates=3, batch=2)
+
+    def stop(done: int, _total: int, _what: str) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    inputs = {"start": {"base": start}}
+    whole = make_reader(config, Job(out=tmp_path / "whole", inputs=inputs), vocabulary())
+    with pytest.raises(KeyboardInterrupt):
+        make_reader(config, Job(out=tmp_path / "broken", inputs=inputs, progress=stop), vocabulary())
+    reached: list[int] = []
+    watch = Job(out=tmp_path / "broken", inputs=inputs, progress=lambda done, *_: reached.append(done))
+    assert make_reader(config, watch, vocabulary())["sha256"] == whole["sha256"]
+    assert reached == [3]

@@ -23,7 +23,7 @@ def make_tagger(config: TaggerConfig, job: Job) -> dict[str, Any]:
     """Write model.onnx, selected_tags.csv, thresholds.json and ceiling.json."""
     check_onnx()
     pictures, tags = draw_training_set(config, threads=job.threads, progress=job.progress)
-    net = train_tagger(config, pictures, tags, progress=job.progress)
+    net = train_tagger(config, pictures, tags, state=job.out / "state.safetensors", progress=job.progress)
     write_labels(job.out / "selected_tags.csv", tags.sum(0).int().tolist())
     write_model(job.out / "model.onnx", net, config.side)
     tagger = Tagger.load(job.out, threads=job.threads)

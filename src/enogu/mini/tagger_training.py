@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -12,7 +14,9 @@ from enogu.mini.config import TaggerConfig
 from enogu.mini.tagger_labels import labels
 from enogu.mini.tagger_net import TaggerNet
 from enogu.mini.tagger_pictures import augmented, training_set
+from enogu.mini.unfinished import Unfinished
 
+STATE_EVERY = 200  # updates between saves of the unfinished run
 SMOOTHING = 0.02  # keeps probabilities off 0 and 1, so that thresholds have room
 
 
@@ -29,18 +33,22 @@ def draw_training_set(config: TaggerConfig, *, threads: int, progress: Progress)
     return pictures, tags
 
 
-def train_tagger(config: TaggerConfig, pictures: Tensor, tags: Tensor, *, progress: Progress) -> TaggerNet:
-    """Train with AdamW under one cycle (Smith, 2018), in bfloat16 where torch has kernels for it."""
-    rng = torch.Generator().manual_seed(derive(config.seed, "tagger.train"))
+def train_tagger(config: TaggerConfig, pictures: Tensor, tags: Tensor, *, state: Path, progress: Progress) -> TaggerNet:
+    """Train, or go on, with AdamW under one cycle (Smith, 2018), in bfloat16 where torch has kernels for it."""
     net = _fresh(tags.shape[1], derive(config.seed, "tagger.init"))
     optimizer = torch.optim.AdamW(net.parameters(), lr=config.rate, weight_decay=config.decay)
-    steps = config.epochs * (len(pictures) // config.batch or 1)
+    an_epoch = len(pictures) // config.batch or 1
+    steps = config.epochs * an_epoch
+    unfinished = Unfinished(state, net, optimizer)
+    first = unfinished.restore()
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.rate, total_steps=steps, pct_start=0.15)
-    order = torch.empty(0, dtype=torch.long)
-    for step in range(steps):
-        if len(order) < config.batch:
-            order = torch.randperm(len(pictures), generator=rng)
-        rows, order = order[: config.batch], order[config.batch :]
+    for _ in range(first):  # there is no gradient yet, so only the schedule moves
+        optimizer.step()
+        schedule.step()
+    for step in range(first, steps):
+        epoch, batch = divmod(step, an_epoch)
+        rows = _order(config, len(pictures), epoch)[batch * config.batch :][: config.batch]
+        rng = torch.Generator().manual_seed(derive(config.seed, "tagger.augment", step))
         with torch.autocast("cpu", torch.bfloat16, enabled=_has_bfloat16()):
             logits = net(augmented(pictures[rows], rng))
         wanted = tags[rows] * (1 - SMOOTHING) + SMOOTHING / 2
@@ -49,8 +57,14 @@ def train_tagger(config: TaggerConfig, pictures: Tensor, tags: Tensor, *, progre
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
+        if (step + 1) % STATE_EVERY == 0:
+            unfinished.keep(step + 1)
         progress(min(len(pictures) * config.epochs, (step + 1) * config.batch), len(pictures) * config.epochs, "images")
     return net.eval()
+
+
+def _order(config: TaggerConfig, pictures: int, epoch: int) -> Tensor:
+    return torch.randperm(pictures, generator=torch.Generator().manual_seed(derive(config.seed, "tagger.order", epoch)))
 
 
 def _fresh(tags: int, seed: int) -> TaggerNet:

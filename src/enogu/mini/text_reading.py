@@ -27,8 +27,10 @@ from enogu.core.records.job import Job
 from enogu.core.records.seed import derive, generator
 from enogu.mini.config import TextConfig
 from enogu.mini.traits import characters, novel_tags, tables
+from enogu.mini.unfinished import Unfinished
 
 NOTHING = 0  # the class of a token that ends no tag
+STATE_EVERY = 100  # updates between saves of the unfinished lesson
 MOST_TAGS = 24  # in one sentence; as many as a 75-token window holds
 
 
@@ -82,8 +84,9 @@ def make_reader(config: TextConfig, job: Job, tags: list[str]) -> dict[str, Any]
     text = model.text.requires_grad_(True).train()
     trained = [*text.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(trained, lr=config.rate, betas=(0.9, 0.99), weight_decay=0.01)
-    right = 0.0
-    for update in range(config.updates):
+    state = Unfinished(job.out / "state.safetensors", nn.ModuleDict({"text": text, "head": head}), optimizer)
+    first, right = state.restore(), 0.0
+    for update in range(first, config.updates):
         rng = generator(config.seed, "sentences", update)
         rows, labels = zip(*(sentence(words, tokenize(","), rng) for _ in range(config.batch)), strict=True)
         truth = torch.from_numpy(np.stack(labels)).to(job.device)
@@ -95,7 +98,9 @@ def make_reader(config: TextConfig, job: Job, tags: list[str]) -> dict[str, Any]
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         said = logits.argmax(dim=-1)[truth != NOTHING] == truth[truth != NOTHING]
-        right += (float(said.float().mean()) - right) * max(0.02, 1 / (update + 1))
+        right += (float(said.float().mean()) - right) * max(0.02, 1 / (update - first + 1))
+        if (update + 1) % STATE_EVERY == 0:
+            state.keep(update + 1)
         job.progress(update + 1, config.updates, f"updates, {right:.1%} of tags read")
     save(job.out / "model.safetensors", model.state_dict(), {"format": "pt", "enogu.family": model.family.name})
     return {

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,6 @@ from torch import Tensor
 from enogu.core.diffusion.noise import noise
 from enogu.core.networks.checkpoint import load_model, save
 from enogu.core.networks.family import family
-from enogu.core.networks.groups import load_groups, save_groups
 from enogu.core.networks.model import StableDiffusion
 from enogu.core.networks.vae import VAE
 from enogu.core.records.files import atomic_path
@@ -23,20 +20,12 @@ from enogu.core.records.job import Job
 from enogu.core.records.seed import derive, generator
 from enogu.mini.autoencoder import CROP, SOURCE, Losses, Pictures, crops, losses, pool, whiten
 from enogu.mini.config import VaeConfig
+from enogu.mini.unfinished import Unfinished
 
 WARMUP_UPDATES = 200
 AVERAGE_UPDATES = 1000  # the longest horizon of the averaged weights
 STATE_EVERY = 500  # updates between saves of the unfinished run
 WHITENED = 512  # crops that the latents' scale is measured on
-
-
-@dataclass(frozen=True)
-class Held:
-    """What changes while a run goes on."""
-
-    vae: VAE
-    optimizer: torch.optim.AdamW
-    average: dict[str, Tensor]
 
 
 def make_vae(config: VaeConfig, job: Job) -> dict[str, Any]:
@@ -47,9 +36,9 @@ def make_vae(config: VaeConfig, job: Job) -> dict[str, Any]:
     sources = _sources(config, job)
     optimizer = torch.optim.AdamW(trained, lr=config.rate, betas=(0.9, 0.99), weight_decay=1e-4)
     average = {name: value.detach().clone() for name, value in vae.state_dict().items()}
-    held = Held(vae, optimizer, average)
+    state = Unfinished(job.out / "state.safetensors", vae, optimizer, average)
     updates = math.ceil(config.images / config.batch)
-    first, rebuilt = _restore(job.out / "state.safetensors", held), 0.0
+    first, rebuilt = state.restore(), 0.0
     for update in range(first, updates):
         found = _losses(config, vae, sources, update=update)
         for group in optimizer.param_groups:
@@ -62,7 +51,7 @@ def make_vae(config: VaeConfig, job: Job) -> dict[str, Any]:
         _average(average, vae.state_dict(), update)
         rebuilt += (found.rebuilt - rebuilt) * max(0.01, 1 / (update - first + 1))
         if (update + 1) % STATE_EVERY == 0:
-            _keep(job.out / "state.safetensors", held, update + 1)
+            state.keep(update + 1)
         job.progress((update + 1) * config.batch, config.images, f"crops, L1 {rebuilt:.3f}")
     vae.load_state_dict(average)
     if not config.start:
@@ -110,34 +99,3 @@ def _average(average: dict[str, Tensor], values: dict[str, Tensor], update: int)
     keep = min(1 - 1 / AVERAGE_UPDATES, (1 + update) / (10 + update))
     with torch.no_grad():
         torch._foreach_lerp_(list(average.values()), [values[name] for name in average], 1 - keep)
-
-
-def _keep(path: Path, held: Held, update: int) -> None:
-    state = held.optimizer.state
-    moments = {
-        f"{key}/{name}": state[parameter][key].reshape(parameter.shape if key != "step" else (1,))
-        for name, parameter in held.vae.named_parameters()
-        if parameter in state
-        for key in ("exp_avg", "exp_avg_sq", "step")
-    }
-    groups = {"weights": held.vae.state_dict(), "average": held.average, "moments": moments}
-    save_groups(path, groups, {"update": update})
-
-
-@torch.no_grad()
-def _restore(path: Path, held: Held) -> int:
-    """Load the last state, if there is one, and return the number of updates it had."""
-    if not path.exists():
-        return 0
-    groups, note = load_groups(path)
-    held.vae.load_state_dict(groups["weights"])
-    for name, value in groups["average"].items():
-        held.average[name].copy_(value)
-    saved = groups.get("moments", {})
-    for name, parameter in held.vae.named_parameters():
-        if f"step/{name}" in saved:
-            moments = {key: torch.empty_like(parameter) for key in ("exp_avg", "exp_avg_sq")}
-            for key, moment in moments.items():
-                moment.copy_(saved[f"{key}/{name}"])
-            held.optimizer.state[parameter] = {"step": saved[f"step/{name}"].reshape(()), **moments}
-    return int(note["update"])

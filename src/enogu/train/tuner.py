@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from enogu.core.networks.checkpoint import TEXT, UNET, Checkpoint, build
+from enogu.core.networks.moments import moments, put_back
 from enogu.core.records.errors import Failed
 from enogu.train.average import Average
 from enogu.train.config import Phase, TrainConfig
@@ -15,7 +16,6 @@ from enogu.train.schedule import rate_factor
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 MOST_LOST = 10
-MOMENTS = {"moment1": "exp_avg", "moment2": "exp_avg_sq"}
 
 
 def autocasts(precision: str, device: str) -> bool:
@@ -98,14 +98,8 @@ class Tuner:
 
     def state(self) -> dict[str, dict[str, Tensor]]:
         """Return everything that an exact resume needs, by group and name."""
-        held = self.optimizer.state
-        groups = {
-            group: {name: held[p][key] for name, p in self.parameters.items() if p in held}
-            for group, key in MOMENTS.items()
-        }
-        steps = {name: held[p]["step"].reshape(1) for name, p in self.parameters.items() if p in held}
         averages = {"average": self.average.values} if self.average else {}
-        return {"weights": dict(self.parameters), **groups, "steps": steps, **averages}
+        return {"weights": dict(self.parameters), **moments(self.optimizer, self.parameters), **averages}
 
     @torch.no_grad()
     def restore(self, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -115,10 +109,7 @@ class Tuner:
         for name, value in groups.get("average", {}).items():
             assert self.average is not None
             self.average.values[name].copy_(value)
-        for name, steps in groups.get("steps", {}).items():
-            parameter = self.parameters[name]
-            moments = {key: torch.empty_like(parameter).copy_(groups[group][name]) for group, key in MOMENTS.items()}
-            self.optimizer.state[parameter] = {"step": steps.reshape(()).clone(), **moments}
+        put_back(self.optimizer, self.parameters, groups)
 
     def _optimizer(self) -> torch.optim.AdamW:
         groups = [{"params": list(parameters.values()), "part": part} for part, parameters in self.parts.items()]
