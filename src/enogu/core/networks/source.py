@@ -1,61 +1,160 @@
-"""A checkpoint opened for reading: canonical keys, and 8-bit weights already times their scales."""
+"""A checkpoint opened for reading, whatever its form: canonical keys, and 8-bit weights already times their scales."""
 
-from dataclasses import replace
+import json
+import mmap
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from enogu.core.networks.fp8 import MARKER, QUANTIZATION, SIDE, scale_key, widen
-from enogu.core.networks.header import Header
-from enogu.core.networks.naming import renamed
+from enogu.core.networks.diffusers import Spelling
+from enogu.core.networks.folder import read_contents
+from enogu.core.networks.fp8 import COMFY_NOTE, FORMATS, QUANTIZATION, SIDE, is_marker, scale_key, widen
+from enogu.core.networks.header import Header, TensorInfo, open_read
+from enogu.core.networks.naming import resolve
+from enogu.core.networks.stored import Stored
 from enogu.core.networks.stream import Reader
+from enogu.core.records.errors import Failed, Refused
 
-NARROW = ("F8_E4M3", "F8_E5M2")
+NARROW = ("F8_E4M3", "F8_E5M2", "I8")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What one canonical tensor is made of: stored ones laid end to end or one turned about, and maybe a scale."""
+
+    parts: tuple[Stored, ...]
+    turned: bool = False
+    scale: Stored | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Return whether the tensor is one stretch of bytes in one file."""
+        return len(self.parts) == 1 and not self.turned and self.scale is None and not self.parts[0].strides
 
 
 class Source(Reader):
-    """A reader whose header shows the tensors as the rest of the program means them."""
+    """A reader whose header shows the tensors as the rest of the program means them.
 
-    def __init__(self, path: Path) -> None:
-        """Open the file; scales vanish from the header and their weights show as float32."""
-        super().__init__(path)
-        self._stored = self.header
-        self._names = renamed(self._stored.tensors)
-        self.header = self._seen()
+    Files are read by position. `mapped` maps them into memory instead: quicker where several programs read the same
+    file on a local disk, slow on network disks, and a file that is cut while it is read ends the program.
+    """
 
-    def _seen(self) -> Header:
-        stored, tensors = self._stored.tensors, {}
-        for name, key in self._names.items():
-            scaled = stored[key].dtype in NARROW and scale_key(key, stored)
-            if not (key.endswith(SIDE) or key == MARKER):
-                tensors[name] = replace(stored[key], dtype="F32") if scaled else stored[key]
-        metadata = {key: text for key, text in self._stored.metadata.items() if key != QUANTIZATION}
-        return Header(tensors, metadata, self._stored.data_start)
+    def __init__(self, path: Path, *, mapped: bool = False) -> None:
+        """Open the file, the shards or the folder."""
+        self.path = path
+        contents = read_contents(path)
+        self.stored: Mapping[str, Stored] = contents.tensors
+        self._files = {file: open_read(file) for file in dict.fromkeys(item.file for item in self.stored.values())}
+        self._maps = {file: _mapped(handle.fileno()) for file, handle in self._files.items()} if mapped else {}
+        self._check_formats()
+        spelt = resolve({key: item.info.shape for key, item in self.stored.items()})
+        self.slots = {name: self._slot(spelling) for name, spelling in spelt.items() if self._shown(spelling)}
+        self.renamed = sorted(name for name, spelling in spelt.items() if spelling.names != (name,))
+        tensors = {name: _seen(slot, spelt[name].flat) for name, slot in self.slots.items()}
+        metadata = {key: text for key, text in contents.metadata.items() if key != QUANTIZATION}
+        self.header = Header(tensors, metadata, 0)
 
     def read_into(self, name: str, buffer: memoryview, *, offset: int = 0) -> None:
-        """Fill a buffer from the stored bytes of a tensor."""
-        position = self._stored.data_start + self._stored.tensors[self._names.get(name, name)].start
-        self.read_at(position + offset, buffer, what=name)
+        """Fill a buffer from the stored bytes of a tensor, which must be plain."""
+        (part,) = self.slots[name].parts
+        self._read(part.file, part.info.start + offset, buffer)
 
-    def stretch(self, name: str, start: int, stop: int) -> torch.Tensor:
+    def stretch(self, name: str, start: int, stop: int) -> Tensor:
         """Read elements [start, stop) of a tensor, flat; scaled ones as float32."""
-        key = self._names[name]
-        info = self._stored.tensors[key]
-        values = self.raw(key, info.torch_dtype, start, count=stop - start)
-        scale = scale_key(key, self._stored.tensors) if info.dtype in NARROW else ""
-        if not scale:
+        slot = self.slots[name]
+        if slot.turned:
+            (part,) = slot.parts
+            return self._whole(part).t().reshape(-1)[start:stop]
+        pieces, position, dtype = [], 0, self.header.tensors[name].torch_dtype
+        for part in slot.parts:
+            begin, end = max(start - position, 0), min(stop - position, part.info.numel)
+            if begin < end or len(slot.parts) == 1:
+                pieces.append(self._part(part, begin, end))
+            position += part.info.numel
+        values = pieces[0] if len(pieces) == 1 else torch.cat([piece.to(dtype) for piece in pieces])
+        if slot.scale is None:
             return values
-        side = self._stored.tensors[scale]
-        factor = self.raw(scale, side.torch_dtype, 0, count=side.numel)
-        return widen(values, factor, start, shape=info.shape)
+        return widen(values, self._whole(slot.scale), start, shape=slot.parts[0].info.shape)
+
+    def _part(self, part: Stored, start: int, stop: int) -> Tensor:
+        if part.strides:
+            return self._whole(part).reshape(-1)[start:stop]
+        return self._elements(part, start, stop)
+
+    def _whole(self, part: Stored) -> Tensor:
+        info = part.info
+        if not part.strides:
+            return self._elements(part, 0, info.numel).reshape(info.shape)
+        window = self._elements(part, 0, info.nbytes // info.torch_dtype.itemsize)
+        return window.as_strided(info.shape, part.strides).contiguous()
+
+    def _elements(self, part: Stored, start: int, stop: int) -> Tensor:
+        dtype = part.info.torch_dtype
+        position = part.info.start + start * dtype.itemsize
+        if part.file in self._maps and stop > start:
+            return torch.frombuffer(self._maps[part.file], dtype=dtype, count=stop - start, offset=position)
+        result = torch.empty(stop - start, dtype=dtype)
+        if stop > start:
+            self._read(part.file, position, memoryview(result.view(torch.uint8).numpy()))  # type: ignore[arg-type]
+        return result
+
+    def _read(self, file: Path, position: int, buffer: memoryview) -> None:
+        while len(buffer):
+            count = os.preadv(self._files[file].fileno(), [buffer], position)
+            if count == 0:
+                raise Failed(f"{file}: ended while it was read; did another program cut it?")
+            buffer, position = buffer[count:], position + count
+
+    def _slot(self, spelling: Spelling) -> Slot:
+        parts = tuple(self.stored[name] for name in spelling.names)
+        scale = scale_key(spelling.names[0], self.stored) if parts[0].info.dtype in NARROW else ""
+        return Slot(parts, spelling.turned, self.stored[scale] if scale else None)
+
+    def _shown(self, spelling: Spelling) -> bool:
+        return not (spelling.names[0].endswith(SIDE) or is_marker(spelling.names[0]))
+
+    def _check_formats(self) -> None:
+        for key, item in self.stored.items():
+            if key.endswith(COMFY_NOTE):
+                try:
+                    form = json.loads(bytes(self._whole(item).tolist()))["format"]
+                except (ValueError, KeyError, TypeError):
+                    form = "unreadable"
+                if form not in FORMATS:
+                    raise Refused(f"{self.path}: {key} is of the quantised format {form!r}; read: {', '.join(FORMATS)}")
+
+    def __exit__(self, *_: object) -> None:
+        """Close the files."""
+        for handle in self._files.values():
+            handle.close()
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path, *, mapped: bool = False) -> Source:
     """Open a checkpoint of any supported form."""
-    return Source(path)
+    return Source(path, mapped=mapped)
 
 
 def read_source_header(path: Path) -> Header:
     """Return the header of a checkpoint as `open_source` shows it."""
     with open_source(path) as source:
         return source.header
+
+
+def _seen(slot: Slot, flat: bool) -> TensorInfo:
+    """Return what the header shows of a tensor: where it lies only counts if it is plain."""
+    first, shape = slot.parts[0].info, slot.parts[0].info.shape
+    if len(slot.parts) > 1:
+        shape = (sum(part.info.shape[0] for part in slot.parts), *shape[1:])
+    if slot.turned:
+        shape = shape[::-1]
+    if flat and len(shape) == 2:
+        shape = (*shape, 1, 1)
+    return replace(first, dtype="F32" if slot.scale else first.dtype, shape=shape)
+
+
+def _mapped(descriptor: int) -> mmap.mmap:
+    return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)  # private: torch asks for memory that it may write

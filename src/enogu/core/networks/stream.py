@@ -1,24 +1,37 @@
 """Tensors in and out of safetensors files: positioned reads, and one-pass writes that hash as they go."""
 
 import errno
-import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Self
 
 import torch
 
+from enogu.core.networks.direct import BlockWriter, sha256_direct
 from enogu.core.networks.header import Spec, TensorInfo, header_bytes, layout, open_read, read_header
 from enogu.core.records.errors import Failed, Refused
 from enogu.core.records.files import atomic_path
-from enogu.core.records.hashes import sha256_file
 
 HASH_PLACEHOLDER = "0x" + "0" * 64  # replaced by the hash of the tensor bytes once they are written
+
+
+@dataclass(frozen=True)
+class Window:
+    """Bytes [start, start + len(data)) of a file."""
+
+    start: int
+    data: memoryview
+
+    @property
+    def stop(self) -> int:
+        """Return the position behind the last byte."""
+        return self.start + len(self.data)
 
 
 class Reader:
@@ -29,10 +42,22 @@ class Reader:
         self.path = path
         self.header = read_header(path)
         self._file = open_read(path)
+        self._windows: Sequence[Window] = ()
+
+    def span(self, name: str) -> tuple[int, int]:
+        """Return at which byte of the file a tensor begins, and how many bytes an element takes there."""
+        info = self.header.tensors[name]
+        return self.header.data_start + info.start, info.torch_dtype.itemsize
+
+    def over(self, windows: Sequence[Window]) -> Self:
+        """Return this reader with bytes at hand that were read before; windows are ordered and do not overlap."""
+        twin = copy(self)
+        twin._windows = windows
+        return twin
 
     def read_into(self, name: str, buffer: memoryview, *, offset: int = 0) -> None:
         """Fill a buffer of bytes from a tensor's bytes, starting `offset` bytes into them."""
-        self.read_at(self.header.data_start + self.header.tensors[name].start + offset, buffer, what=name)
+        self.read_at(self.span(name)[0] + offset, buffer, what=name)
 
     def read_at(self, position: int, buffer: memoryview, *, what: str) -> None:
         """Fill a buffer from a position of the file."""
@@ -52,10 +77,21 @@ class Reader:
         return self.raw(name, self.header.tensors[name].torch_dtype, start, count=stop - start)
 
     def raw(self, name: str, dtype: torch.dtype, start: int, *, count: int) -> torch.Tensor:
-        """Read `count` elements from `start` on as they are stored."""
+        """Return `count` elements from `start` on as they are stored; of a window, shared with it."""
+        position = self.span(name)[0] + start * dtype.itemsize
+        at_hand = self._at_hand(position, position + count * dtype.itemsize)
+        if at_hand is not None:
+            return torch.frombuffer(at_hand, dtype=dtype)
         result = torch.empty(count, dtype=dtype)
         self.read_into(name, as_bytes(result), offset=start * result.itemsize)
         return result
+
+    def _at_hand(self, start: int, stop: int) -> memoryview | None:
+        index = bisect_right(self._windows, start, key=lambda window: window.start) - 1
+        if index < 0 or stop == start or stop > self._windows[index].stop:
+            return None
+        window = self._windows[index]
+        return window.data[start - window.start : stop - window.start]
 
     def __enter__(self) -> Self:
         """Return the open reader."""
@@ -85,55 +121,47 @@ class StreamWriter:
     """Writes one file front to back; `infos` gives the order in which tensors must come.
 
     A metadata value equal to HASH_PLACEHOLDER becomes "0x" and the hash of the tensor bytes. Until the
-    end, `metadata` may be replaced by one that takes no more room.
-    Use `open_writer`: it makes the file appear only when everything was written.
+    end, `metadata` may be replaced by one that takes no more room. Bytes are gathered in blocks, which are
+    written and hashed beside what comes next. Use `open_writer`: the file appears only when all was written.
     """
 
     path: Path
     infos: Mapping[str, TensorInfo]
     metadata: Mapping[str, str]
     written: Written | None = None
-    _file: BinaryIO = field(init=False)
-    _position: int = field(default=0, init=False)
+    _blocks: BlockWriter = field(init=False)
 
     def __post_init__(self) -> None:
         """Open the file and write its header."""
-        self._digest = hashlib.sha256()
-        self._hasher = ThreadPoolExecutor(1)
-        self._file = self.path.open("wb", buffering=0)
-        self._reserved = self._file.write(header_bytes(self.infos, self.metadata))
+        header = header_bytes(self.infos, self.metadata)
+        self._start = len(header)
+        self._blocks = BlockWriter(self.path, size=self._start + self._data_bytes(), skip=self._start)
+        self._blocks.append(memoryview(header))
 
     def write(self, name: str, data: memoryview, *, offset: int = 0) -> None:
-        """Append bytes of a tensor that belong `offset` bytes into it; hashing runs beside the write."""
-        if self.infos[name].start + offset != self._position:
+        """Append bytes of a tensor that belong `offset` bytes into it."""
+        if self._start + self.infos[name].start + offset != self._blocks.position:
             raise ValueError(f"{name!r} at {offset} is out of order")
-        hashed = self._hasher.submit(self._digest.update, data)
-        self._position += len(data)
-        try:
-            while len(data):
-                data = data[self._file.write(data) :]
-        finally:
-            hashed.result()
+        self._blocks.append(data)
 
     def finish(self) -> None:
         """Check that all was written, fill in the hash, flush to the disk, and set `written`."""
-        if self._position != max((info.end for info in self.infos.values()), default=0):
+        if self._blocks.position != self._start + self._data_bytes():
             raise ValueError("tensors are missing")
-        data_hash = self._digest.hexdigest()
+        data_hash = self._blocks.finish()
         filled = {key: "0x" + data_hash if text == HASH_PLACEHOLDER else text for key, text in self.metadata.items()}
-        header = header_bytes(self.infos, filled, length=self._reserved)
-        if len(header) > self._reserved:
+        header = header_bytes(self.infos, filled, length=self._start)
+        if len(header) > self._start:
             raise ValueError("the metadata grew while the tensors were written")
-        self._file.seek(0)
-        self._file.write(header)
-        file_hash = self._hasher.submit(sha256_file, self.path)
-        os.fsync(self._file.fileno())
-        self.written = Written(file_hash.result(), data_hash)
+        self._blocks.replace(header)
+        self.written = Written(sha256_direct(self.path), data_hash)
 
     def close(self) -> None:
         """Let go of the file."""
-        self._hasher.shutdown()
-        self._file.close()
+        self._blocks.close()
+
+    def _data_bytes(self) -> int:
+        return max((info.end for info in self.infos.values()), default=0)
 
 
 @contextmanager
