@@ -2,9 +2,9 @@
 
 import pytest
 
-from enogu.core.networks.keys import place
 from enogu.core.records.errors import Refused
-from enogu.merge.blocks import block_names, block_weights, slip
+from enogu.merge.blocks import block_names, block_weights
+from enogu.merge.cautions import slip
 from enogu.merge.presets import PRESETS, preset
 from tests.merge import pico
 
@@ -19,31 +19,31 @@ def test_names_are_those_of_sd1() -> None:
 
 def test_every_number_hits_its_block() -> None:
     weights = block_weights([float(i) for i in range(26)], NAMES, base=None, convention="webui")
-    assert [weights.at(place(pico.unet(f"IN{i:02d}"))) for i in range(12)] == list(range(1, 13))
-    assert weights.at(place(pico.MIDDLE)) == 13
-    assert [weights.at(place(pico.unet(f"OUT{i:02d}"))) for i in range(12)] == list(range(14, 26))
-    assert weights.at(place(pico.TEXT)) == weights.at(place(pico.VAE)) == 0
+    assert [weights.at(pico.unet(f"IN{i:02d}")) for i in range(12)] == list(range(1, 13))
+    assert weights.at(pico.MIDDLE) == 13
+    assert [weights.at(pico.unet(f"OUT{i:02d}")) for i in range(12)] == list(range(14, 26))
+    assert weights.at(pico.TEXT) == weights.at(pico.VAE) == 0
 
 
 @pytest.mark.parametrize(("convention", "time"), [("webui", 1.0), ("mecha", 0.0)])
 def test_conventions_differ_where_they_are_known_to(convention: str, time: float) -> None:
     weights = block_weights([float(i) for i in range(26)], NAMES, base=None, convention=convention)
-    assert weights.at(place(pico.TIME)) == time
-    assert weights.at(place(pico.HEAD)) == 25.0
+    assert weights.at(pico.TIME) == time
+    assert weights.at(pico.HEAD) == 25.0
 
 
 def test_twenty_five_numbers_leave_base_to_its_option() -> None:
     weights = block_weights([0.5] * 25, NAMES, base=0.25, convention="webui")
-    assert weights.at(place(pico.TEXT)) == 0.25
-    assert block_weights([0.5] * 25, NAMES, base=None, convention="webui").at(place(pico.TEXT)) == 0.0
+    assert weights.at(pico.TEXT) == 0.25
+    assert block_weights([0.5] * 25, NAMES, base=None, convention="webui").at(pico.TEXT) == 0.0
 
 
 def test_sdxl_takes_twenty_and_says_so_of_a_list_for_sd1() -> None:
     keys = [f"model.diffusion_model.{kind}_blocks.{i}.0.x" for kind in ("input", "output") for i in range(9)]
     names = block_names([*keys, "model.diffusion_model.middle_block.0.x"])
     assert len(names) == 20
-    assert block_weights(list(range(20)), names, base=None, convention="webui").at(place(keys[-1])) == 19
-    with pytest.raises(Refused, match=r"26 block weights; this family takes 20 .*no exact reading"):
+    assert block_weights(list(range(20)), names, base=None, convention="webui").at(keys[-1]) == 19
+    with pytest.raises(Refused, match=r"26 block weights; this family takes 20 .*no exact reading.*truncate.*resample"):
         block_weights([0.0] * 26, names, base=None, convention="webui")
 
 

@@ -4,7 +4,6 @@ import random
 
 import pytest
 
-from enogu.core.networks.keys import Place, place
 from enogu.core.records.errors import Refused
 from enogu.merge.algebra import Model
 from enogu.merge.blocks import block_names
@@ -14,11 +13,11 @@ from tests.merge import pico
 
 MODELS = ("a", "b", "c", "base", "tuned 2", "x1", "x2")
 BLOCKS = block_names(pico.tensors(0))
-UNET, TEXT, VAE = place(pico.unet("IN04")), place(pico.TEXT), place(pico.VAE)
+UNET, TEXT, VAE = pico.unet("IN04"), pico.TEXT, pico.VAE
 
 
-def meaning(formula: str, where: Place = UNET) -> dict[str, float]:
-    result = Meaning(parse(formula), MODELS, BLOCKS, where).result
+def meaning(formula: str, key: str = UNET) -> dict[str, float]:
+    result = Meaning(parse(formula), MODELS, BLOCKS, key).result
     assert all(isinstance(node, Model) for node, _ in result.terms)
     return {str(node): pytest.approx(value) for node, value in result.terms}
 
@@ -71,7 +70,7 @@ def test_components_are_chosen_key_by_key() -> None:
 @pytest.mark.parametrize(
     ("formula", "says"),
     [
-        ("a + b", r"sum to 2, not to 1 .*divide by 2.*a \+ \(b - ancestor\).*amplify"),
+        ("a + b", r"sum to 2, not to 1; .*divide by 2.*a \+ \(b - ancestor\).*amplify"),
         ("0.33*a + 0.33*b + 0.33*c", "sum to 0.99"),
         ("a - b", "is a difference of models.*add it to one"),
         ("mean(a - b, c - b)", "is a difference of models"),

@@ -32,7 +32,7 @@ def merged(tmp_path: Path, formula: str, models: dict[str, dict[str, Tensor]], *
 
 
 def test_half_and_half_is_rounded_once(tmp_path: Path) -> None:
-    result = merged(tmp_path, "0.5*a + 0.5*b", {"a": A, "b": B})
+    result = merged(tmp_path, "0.5*a + 0.5*b", {"a": A, "b": B}, text="formula")
     assert result.keys() == A.keys()
     for key in result.keys() - {pico.IDS, pico.VAE}:
         expected = (0.5 * A[key].double() + 0.5 * B[key].double()).half()
@@ -43,7 +43,7 @@ def test_half_and_half_is_rounded_once(tmp_path: Path) -> None:
 
 
 def test_add_difference(tmp_path: Path) -> None:
-    result = merged(tmp_path, "a + 1.0*(b - c)", {"a": A, "b": B, "c": C})
+    result = merged(tmp_path, "a + 1.0*(b - c)", {"a": A, "b": B, "c": C}, text="formula")
     for key in result.keys() - {pico.IDS, pico.VAE}:
         expected = A[key].double() + B[key].double() - C[key].double()
         assert torch.equal(result[key], expected.half()), key
@@ -73,6 +73,13 @@ def test_policies_choose_the_vae_and_the_text_encoder(tmp_path: Path) -> None:
     assert torch.equal(result[pico.TEXT], B[pico.TEXT])
 
 
+def test_vae_and_text_encoder_come_whole_from_the_model_that_leads(tmp_path: Path) -> None:
+    for formula in ("0.5*a + 0.5*b", "0.3*(b - c) + a", "a + mean(b - a, c - a)", "-0.3*c + a + 0.3*b"):
+        result = merged(tmp_path, formula, {"b": B, "c": C, "a": A})
+        assert torch.equal(result[pico.VAE], A[pico.VAE])
+        assert torch.equal(result[pico.TEXT], A[pico.TEXT])
+
+
 def test_a_vae_is_blended_when_asked(tmp_path: Path) -> None:
     result = merged(tmp_path, "0.5*a + 0.5*b", {"a": A, "b": B}, vae="formula")
     assert torch.equal(result[pico.VAE], (0.5 * A[pico.VAE].double() + 0.5 * B[pico.VAE].double()).half())
@@ -92,7 +99,7 @@ def test_threads_pieces_and_order_never_change_a_byte(tmp_path: Path) -> None:
     seen = set()
     for formula in ("a + 0.3*(b - c)", "0.3*(b - c) + a", "-0.3*c + a + 0.3*b"):
         for threads, piece in ((1, 1 << 18), (2, 64), (8, 7)):
-            plan = make_plan(MergeConfig(formula=formula, vae="a"), stage.read_headers(files))
+            plan = make_plan(MergeConfig(formula=formula, text="formula"), stage.read_headers(files))
             engine = Engine(threads=threads, piece=piece)
             engine.run(plan, files, tmp_path / "out.safetensors")
             seen.add(hashlib.sha256((tmp_path / "out.safetensors").read_bytes()).hexdigest())
@@ -175,7 +182,7 @@ def test_an_interrupt_leaves_no_file_and_a_rerun_goes_through(tmp_path: Path, mo
             stage.run(config, job)
     assert os.listdir(job.out) == []
     summary = stage.run(config, job)
-    assert summary["tensors"] == {"merged": 28, "copied": 2}
+    assert summary["tensors"] == {"merged": 27, "copied": 3}
     assert json.loads((job.out / "plan.json").read_text())["sha256"] == summary["sha256"]
     assert (job.out / "model.safetensors").exists()
 

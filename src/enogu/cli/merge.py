@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
         "--vae", default="first", metavar="NAME", help="'first' (default), a model, or 'formula' to blend"
     )
     verb.add_argument(
-        "--text", default="formula", metavar="NAME", help="the same for the text encoders (default: formula)"
+        "--text", default="first", metavar="NAME", help="the same for the text encoders (default: first)"
     )
     verb.add_argument("--keep-nonfinite", action="store_true", help="let NaN and infinities through")
     verb.add_argument("--seed", type=int, default=0, help="of methods that draw at random (default: 0)")

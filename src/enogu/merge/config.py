@@ -19,7 +19,7 @@ class MergeConfig:
     dtype: str = "same"  # of the result's floats; "same" as each tensor's in the first model
     precision: str = "fp32"  # of the arithmetic; the result is rounded once
     vae: str = "first"  # "first", a model's name, or "formula" to blend it; a formula that names .vae decides itself
-    text: str = "formula"  # the same for the text encoders
+    text: str = "first"  # the same for the text encoders; block weights with a number for BASE decide themselves
     nonfinite: str = "refuse"  # "keep" lets NaN and infinities through
     seed: int = 0  # of methods that draw at random
 

@@ -11,10 +11,12 @@ from enogu.core.networks.keys import NAMES, TEXT_ENCODERS, place, why_fixed
 from enogu.core.networks.prediction import Prediction, prediction
 from enogu.core.records.errors import Refused, unknown
 from enogu.merge.algebra import Combination, Model
-from enogu.merge.blocks import block_names, slip
+from enogu.merge.blocks import block_names
+from enogu.merge.cautions import misread_weights
 from enogu.merge.config import POLICIES, MergeConfig
-from enogu.merge.meaning import PARTS, Meaning
-from enogu.merge.syntax import Formula, Items, Name, Number, Part, Text, parse
+from enogu.merge.meaning import Meanings
+from enogu.merge.parts import models_of, spoken
+from enogu.merge.syntax import Formula, parse
 
 TORCH: Mapping[str, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 FOREIGN = 0.5  # with fewer than this share of the UNet's tensors in common, two files are not of one family
@@ -61,7 +63,7 @@ class Plan:
 def make_plan(config: MergeConfig, headers: Mapping[str, Header]) -> Plan:
     """Decide for every tensor, or refuse before any work."""
     formula = parse(config.formula)
-    models = _used(formula, tuple(headers))
+    models = models_of(formula, {name: header.tensors for name, header in headers.items()})
     if not models:
         raise Refused("the formula names no model")
     for policy in (config.vae, config.text):
@@ -70,15 +72,7 @@ def make_plan(config: MergeConfig, headers: Mapping[str, Header]) -> Plan:
     _same_family(models, headers)
     planner = _Planner(config, formula, models, headers)
     keys = tuple(planner.key(key) for key in dict.fromkeys(k for m in planner.order for k in headers[m].tensors))
-    return Plan(config, models, keys, (*_slips(formula), *planner.notes(keys)))
-
-
-def _used(formula: Formula, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the models in the order of the text; every one if a pattern names them."""
-    words = [item for item in formula.walk() if isinstance(item, Name | Text)]
-    named = [item.name if isinstance(item, Name) else item.text for item in words]
-    patterns = any(set(name) & set("*?[") for name in named)
-    return tuple(dict.fromkeys([*(name for name in named if name in known), *(known if patterns else ())]))
+    return Plan(config, models, keys, (*misread_weights(formula), *planner.notes(keys)))
 
 
 def _same_family(models: tuple[str, ...], headers: Mapping[str, Header]) -> None:
@@ -89,17 +83,6 @@ def _same_family(models: tuple[str, ...], headers: Mapping[str, Header]) -> None
                 f"{models[0]} and {name} are not of one family: their UNets share {len(first & other):,} tensors "
                 f"of {len(first):,} and {len(other):,}"
             )
-
-
-def _slips(formula: Formula) -> Iterator[str]:
-    for item in formula.walk():
-        if isinstance(item, Items) and len(item.items) == 26:
-            numbers = [number.value for number in item.items if isinstance(number, Number)]
-            if len(numbers) == 26 and (other := slip(numbers)):
-                yield (
-                    "26 block weights with '0, 1' where 0.1 would fit: if the list was meant as 25 numbers "
-                    f"without BASE, write {[float(f'{x:g}') for x in other]}, base=0"
-                )
 
 
 @dataclass
@@ -113,13 +96,8 @@ class _Planner:
         self.order = tuple(dict.fromkeys([*self.models, self.config.vae, self.config.text]))
         self.order = tuple(name for name in self.order if name in self.headers)
         self.blocks = block_names(key for name in self.models for key in self.headers[name].tensors)
-        self.spoken = {
-            component
-            for item in self.formula.walk()
-            if isinstance(item, Part)
-            for component in PARTS.get(item.component, ())
-        }
-        self.meanings: dict[tuple[str, str], Combination] = {}
+        self.spoken = spoken(self.formula)
+        self.meanings = Meanings(self.formula, tuple(self.headers), self.blocks)
 
     def key(self, key: str) -> KeyPlan:
         """Plan one tensor."""
@@ -132,7 +110,7 @@ class _Planner:
             return KeyPlan(key, "dropped", _spec(first, "same"), Combination(), "a moving average, stale after a merge")
         if why or policy != "formula":
             return self._copy(key, holders, chosen, why=f"never blended: {why}" if why else f"policy: {policy}")
-        result = self._meaning(key)
+        result = self.meanings.at(key)
         if not result.terms:
             return self._copy(key, holders, chosen, why="the formula does not speak of it")
         needed = set(result.models())
@@ -164,13 +142,6 @@ class _Planner:
         licences = {name: self.headers[name].metadata.get("modelspec.license", "") for name in self.models}
         if len(set(licences.values()) - {""}) > 1:
             yield f"the models differ in licence ({', '.join(f'{name}: {x}' for name, x in licences.items() if x)})"
-
-    def _meaning(self, key: str) -> Combination:
-        where = place(key)
-        if (where.component, where.block) not in self.meanings:
-            meaning = Meaning(self.formula, tuple(self.headers), self.blocks, where)
-            self.meanings[where.component, where.block] = meaning.result
-        return self.meanings[where.component, where.block]
 
     def _copy(self, key: str, holders: Mapping[str, TensorInfo], source: str, *, why: str) -> KeyPlan:
         name = source if source in holders else next(iter(holders))

@@ -1,13 +1,15 @@
 """The formula language: text to a tree (its grammar is in docs/formula.md)."""
 
+import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from enogu.core.records.errors import Refused
 
 MAX_DEPTH = 100  # a formula nested deeper than this was not written by a maker
+SHOWN = 96  # characters of a long line that are shown around the place of a mistake
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+|\#[^\n]*)
@@ -24,6 +26,7 @@ class Number:
     """A number as written."""
 
     value: float
+    at: int = field(default=0, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Name:
     """A model or an earlier step."""
 
     name: str
+    at: int = field(default=0, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Text:
     """A quoted word: an option, a model's name, or a pattern of names."""
 
     text: str
+    at: int = field(default=0, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Items:
     """A bracketed list."""
 
     items: "tuple[Expression, ...]"
+    at: int = field(default=0, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class Call:
     method: str
     arguments: "tuple[Expression, ...]"
     options: "tuple[tuple[str, Expression], ...]"
+    at: int = field(default=0, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,7 @@ class Part:
 
     whole: "Expression"
     component: str
+    at: int = field(default=0, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,7 @@ class Chain:
 
     first: "Expression"
     rest: "tuple[tuple[str, Expression], ...]"
+    at: int = field(default=0, compare=False, repr=False)
 
 
 Expression = Number | Name | Text | Items | Call | Part | Chain
@@ -77,24 +86,26 @@ Expression = Number | Name | Text | Items | Call | Part | Chain
 
 @dataclass(frozen=True)
 class Formula:
-    """Named steps in order, and the result."""
+    """Named steps in order, and the result; two are equal if they say the same."""
 
-    text: str
+    text: str = field(compare=False)
     steps: tuple[tuple[str, Expression], ...]
     result: Expression
 
-    def walk(self) -> Iterator[Expression]:
-        """Yield everything in the formula, in the order of the text."""
+    def walk(self, *, options: bool = False) -> Iterator[Expression]:
+        """Yield everything in the formula, in the order of the text; the values of options if asked for."""
         for _, expression in (*self.steps, ("", self.result)):
-            yield from walk(expression)
+            yield from walk(expression, options=options)
 
 
-def walk(expression: Expression) -> Iterator[Expression]:
-    """Yield an expression and all beneath it, in the order of the text; the values of options are left out."""
+def walk(expression: Expression, *, options: bool = False) -> Iterator[Expression]:
+    """Yield an expression and all beneath it, in the order of the text; the values of options if asked for."""
     yield expression
     match expression:
-        case Items(inner) | Call(_, inner, _):
+        case Items(inner):
             beneath = inner
+        case Call(_, inner, given):
+            beneath = (*inner, *(value for _, value in given if options))
         case Part(whole, _):
             beneath = (whole,)
         case Chain(first, rest):
@@ -102,7 +113,21 @@ def walk(expression: Expression) -> Iterator[Expression]:
         case _:
             beneath = ()
     for item in beneath:
-        yield from walk(item)
+        yield from walk(item, options=options)
+
+
+class Pointed(Refused):
+    """A refusal that shows its place in the formula."""
+
+
+def pointed(text: str, at: int, problem: str) -> Pointed:
+    """Return a refusal with the line of a mistake and a caret under it."""
+    start = text.rfind("\n", 0, at) + 1
+    line, column = text[start:].split("\n", 1)[0], at - start
+    cut = max(0, min(column - SHOWN // 2, len(line) - SHOWN))
+    shown = ("..." if cut else "") + line[cut : cut + SHOWN] + ("..." if cut + SHOWN < len(line) else "")
+    caret = " " * (column - cut + (3 if cut else 0)) + "^"
+    return Pointed(f"formula, line {text.count(chr(10), 0, at) + 1}: {problem}\n  {shown}\n  {caret}")
 
 
 def parse(text: str) -> Formula:
@@ -153,21 +178,22 @@ class _Parser:
         first = self._product()
         rest = [(sign, self._product()) for sign in iter(lambda: self._take("+", "-"), "")]
         self.depth -= 1
-        return Chain(first, tuple(rest)) if rest else first
+        return Chain(first, tuple(rest), first.at) if rest else first
 
     def _product(self) -> Expression:
         first = self._signed()
         rest = [(sign, self._signed()) for sign in iter(lambda: self._take("*", "/"), "")]
-        return Chain(first, tuple(rest)) if rest else first
+        return Chain(first, tuple(rest), first.at) if rest else first
 
     def _signed(self) -> Expression:
-        negative = False
+        negative, at = False, self.tokens[self.next].at
         while sign := self._take("+", "-"):
             negative ^= sign == "-"
         value = self._value()
         while self._take("."):
-            value = Part(value, self._expect("name", "a component").text)
-        return Chain(Number(-1.0), (("*", value),)) if negative else value
+            token = self._expect("name", "a component")
+            value = Part(value, token.text, token.at)
+        return Chain(Number(-1.0, at), (("*", value),), at) if negative else value
 
     def _value(self) -> Expression:
         token = self.tokens[self.next]
@@ -175,13 +201,15 @@ class _Parser:
             self._fail("a model, a number or a method")
         self.next += 1
         if token.kind == "number":
-            return Number(float(token.text))
+            if math.isinf(float(token.text)):
+                raise pointed(self.text, token.at, f"{token.text} is too large a number")
+            return Number(float(token.text), token.at)
         if token.kind == "text":
-            return Text(token.text[1:-1])
+            return Text(token.text[1:-1], token.at)
         if token.kind == "name":
-            return self._call(token) if self._opens_call(token) else Name(token.text)
+            return self._call(token) if self._opens_call(token) else Name(token.text, token.at)
         if token.text == "[":
-            return Items(tuple(self._list("]")))
+            return Items(tuple(self._list("]")), token.at)
         value = self._sum()
         self._expect(")", "')'")
         return value
@@ -202,7 +230,7 @@ class _Parser:
             else:
                 arguments.append(self._sum())
             self._comma(")")
-        return Call(name.text, tuple(arguments), tuple(options))
+        return Call(name.text, tuple(arguments), tuple(options), name.at)
 
     def _list(self, close: str) -> Iterator[Expression]:
         while not self._take(close):
@@ -232,7 +260,7 @@ class _Parser:
         while at < len(self.text):
             match = _TOKEN.match(self.text, at)
             if match is None:
-                self._refuse(f"cannot read {self.text[at]!r}", at)
+                raise pointed(self.text, at, f"cannot read {self.text[at]!r}")
             if match.lastgroup != "space":
                 yield _Token(str(match.lastgroup), match.group(), at)
             at = match.end()
@@ -241,10 +269,4 @@ class _Parser:
     def _fail(self, wanted: str) -> NoReturn:
         token = self.tokens[self.next]
         found = repr(token.text) if token.text else "the end"
-        self._refuse(f"expected {wanted}, found {found}", token.at)
-
-    def _refuse(self, problem: str, at: int) -> NoReturn:
-        start = self.text.rfind("\n", 0, at) + 1
-        line = self.text[start:].split("\n", 1)[0]
-        number = self.text.count("\n", 0, at) + 1
-        raise Refused(f"formula, line {number}: {problem}\n  {line}\n  {' ' * (at - start)}^")
+        raise pointed(self.text, token.at, f"expected {wanted}, found {found}")

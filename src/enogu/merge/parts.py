@@ -1,0 +1,78 @@
+"""Which models a formula names and which of them leads; which components it speaks of."""
+
+from collections.abc import Iterable, Mapping
+
+from enogu.merge.algebra import TOLERANCE, Combination
+from enogu.merge.blocks import block_names
+from enogu.merge.meaning import PARTS, Meaning, matching
+from enogu.merge.presets import PRESETS
+from enogu.merge.syntax import Call, Chain, Expression, Formula, Items, Name, Part, Text
+
+LISTS_WITH_BASE = (20, 26)
+BLOCK_WORDS = ("mbw", "blocks", "gradient")
+SOME_UNET_KEY = "model.diffusion_model.middle_block.0."
+
+
+def models_of(formula: Formula, keys: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+    """Return the models of a formula: the leading one, then the others in the order of the text."""
+    named = named_models(formula, tuple(keys))
+    blocks = block_names(key for name in named for key in keys[name])
+    leading = _lead(Meaning(formula, tuple(keys), blocks, SOME_UNET_KEY), formula.result) if named else None
+    return tuple(dict.fromkeys([*([leading] if leading else []), *named]))
+
+
+def named_models(formula: Formula, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the models that a formula names or matches by a pattern, in the order of the text."""
+    steps = {name for name, _ in formula.steps}
+    found: list[str] = []
+    for item in formula.walk():
+        if isinstance(item, Name) and item.name in known and item.name not in steps:
+            found.append(item.name)
+        elif isinstance(item, Text):
+            found += [item.text] if item.text in known else _matched(item.text, known)
+    return tuple(dict.fromkeys(found))
+
+
+def spoken(formula: Formula) -> set[str]:
+    """Return the components that a formula speaks of itself, so that no policy decides for it.
+
+    `.vae` speaks of the VAE; a number for BASE in a list of block weights speaks of the text encoders.
+    """
+    items = list(formula.walk())
+    found = {component for item in items if isinstance(item, Part) for component in PARTS.get(item.component, ())}
+    return found | (set(PARTS["te"]) if _gives_base(items) else set())
+
+
+def _gives_base(items: list[Expression]) -> bool:
+    """Return whether block weights hold a number for BASE: in a list of their full length, or by name."""
+    calls = [item for item in items if isinstance(item, Call) and item.method in BLOCK_WORDS]
+    named = any(name in ("base", "BASE") for call in calls for name, _ in call.options)
+    return named or any(isinstance(item, Items) and len(item.items) in LISTS_WITH_BASE and calls for item in items)
+
+
+def _matched(text: str, known: tuple[str, ...]) -> list[str]:
+    is_pattern = bool(set(text) & set("*?[")) and text not in PRESETS
+    return matching(text, known) if is_pattern else []
+
+
+def _lead(meaning: Meaning, expression: Expression) -> str | None:
+    """Return the first model that is not only one side of a difference: the one that others are added to."""
+    value = meaning.value(expression)
+    if isinstance(value, float) or (isinstance(value, Combination) and value.space < TOLERANCE):
+        return None
+    match expression:
+        case Name(name) if name in meaning.models:
+            return name
+        case Name(name):
+            return _lead(meaning, dict(meaning.formula.steps)[name])
+        case Text(text):
+            return next(iter([text] if text in meaning.models else matching(text, meaning.models)), None)
+        case Part(whole, _):
+            beneath: tuple[Expression, ...] = (whole,)
+        case Chain(first, rest):
+            beneath = (first, *(right for sign, right in rest if sign != "-"))
+        case Items(items) | Call(_, items, _):
+            beneath = items
+        case _:
+            beneath = ()
+    return next((found for item in beneath if (found := _lead(meaning, item))), None)

@@ -1,0 +1,129 @@
+"""The language's own words: amplify, and the numbers that differ from block to block."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from enogu.core.records.errors import Refused, unknown
+from enogu.merge.algebra import Combination, Model
+from enogu.merge.binding import Value
+from enogu.merge.blocks import block_weights, slots
+from enogu.merge.presets import gradient
+from enogu.merge.rules import Rule, read_rules, slots_named
+
+BLOCK_OPTIONS = ("base", "convention", "order", "fit", "rules")
+
+
+@dataclass(frozen=True)
+class Here:
+    """Where a formula is being worked out: the models and blocks there are, and the tensor in question."""
+
+    models: tuple[str, ...]
+    blocks: tuple[str, ...]
+    key: str
+
+
+Word = Callable[[Here, Sequence[Value], Mapping[str, Value]], Value]
+
+
+def as_combination(value: Value, here: Here) -> Combination:
+    """Return a value as a combination; a quoted word may name a model."""
+    if isinstance(value, str) and value in here.models:
+        return Combination(((Model(value), 1.0),))
+    if isinstance(value, str):
+        raise unknown("model", value, here.models)
+    if not isinstance(value, Combination):
+        raise Refused(f"expected a model where the formula has {shown(value)}")
+    return value
+
+
+def amplify(here: Here, values: Sequence[Value], options: Mapping[str, Value]) -> Value:
+    """Scale a value and take it for a weight whatever its coefficients sum to."""
+    if not 1 <= len(values) <= 2 or options or not isinstance(values[-1], float | str | Combination):
+        raise Refused("amplify(value, factor) takes a value and a number")
+    factor = values[1] if len(values) == 2 else 1.0
+    if not isinstance(factor, float):
+        raise Refused("amplify(value, factor): the factor must be a number")
+    scaled = as_combination(values[0], here) * factor
+    return Combination(scaled.terms, scaled.declared + (1.0 - scaled.space)) if scaled.terms else scaled
+
+
+def blocks(here: Here, values: Sequence[Value], options: Mapping[str, Value]) -> Value:
+    """Return the number of a list, a preset or named blocks for the tensor at hand."""
+    words = {name: _word(name, options[name]) for name in ("convention", "order", "fit") if name in options}
+    names = slots(here.blocks, **{name: text for name, text in words.items() if name != "fit"})
+    named = {name: _number(value, name) for name, value in options.items() if name not in (*BLOCK_OPTIONS, "base")}
+    for name in named:
+        if not _is_slot(name, names):
+            raise unknown("option of block weights", name, [*BLOCK_OPTIONS, *names])
+    base = _number(options["base"], "base") if "base" in options else None
+    rules = _rules(options.get("rules", ()))
+    numbers = _numbers(values, untouched=1.0 if words.get("convention") == "comfy" else 0.0, count=len(names) - 1)
+    return block_weights(numbers, here.blocks, base=base, named=named, rules=rules, **words).at(here.key)
+
+
+def gradient_word(here: Here, values: Sequence[Value], options: Mapping[str, Value]) -> Value:
+    """Return the number for the tensor at hand of a line through points spread over the blocks."""
+    given = values[0] if len(values) == 1 and isinstance(values[0], tuple) else values
+    if not given:
+        raise Refused("gradient(0, 0.5, 1) takes the numbers that the line goes through")
+    points = [_number(value, "gradient()") for value in given]
+    return blocks(here, [tuple(gradient(points, len(here.blocks) - 1))], options)
+
+
+def mbw(here: Here, values: Sequence[Value], options: Mapping[str, Value]) -> Value:
+    """Merge block-weighted: (1 - w) a + w b with one w per block (bbc-mc, sdweb-merge-block-weighted-gui)."""
+    if len(values) not in (2, 3) or (len(values) == 2 and not options):
+        raise Refused("mbw(a, b, [numbers]) takes two models and one list of block weights")
+    single = len(values) == 3 and isinstance(values[2], float) and not options
+    weight = values[2] if single else blocks(here, values[2:], options)
+    assert isinstance(weight, float)
+    return as_combination(values[0], here) * (1.0 - weight) + as_combination(values[1], here) * weight
+
+
+WORDS: Mapping[str, Word] = {"amplify": amplify, "blocks": blocks, "gradient": gradient_word, "mbw": mbw}
+
+
+def shown(value: Value) -> str:
+    """Return a value as a maker would write it."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(shown, value))}]"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return f"({value})" if isinstance(value, Combination) else repr(value)
+
+
+def _numbers(values: Sequence[Value], *, untouched: float, count: int) -> Sequence[float] | str:
+    match values:
+        case []:
+            return [untouched] * count
+        case [float(number)]:
+            return [number] * count
+        case [str(name)]:
+            return name
+        case [tuple(numbers)]:
+            return [_number(number, "block weights") for number in numbers]
+    raise Refused("block weights are one list of numbers or the name of a preset")
+
+
+def _number(value: Value, what: str) -> float:
+    if not isinstance(value, float):
+        raise Refused(f"{what}: must be numbers, not {shown(value)}")
+    return value
+
+
+def _word(name: str, value: Value) -> str:
+    if not isinstance(value, str):
+        raise Refused(f"{name} is a quoted word, not {shown(value)}")
+    return value
+
+
+def _rules(value: Value) -> list[Rule]:
+    texts = value if isinstance(value, tuple) else (value,)
+    return [rule for text in texts for rule in read_rules(_word("rules", text))]
+
+
+def _is_slot(name: str, names: Sequence[str]) -> bool:
+    try:
+        return bool(slots_named(name, names))
+    except Refused:
+        return False
