@@ -13,7 +13,8 @@ import pytest
 from xxhash import xxh3_64_intdigest
 
 from enogu.core.records.errors import Refused
-from enogu.core.records.shards import SCHEMA, Entry, Shards, ShardWriter
+from enogu.core.records.journal import SCHEMA, Entry
+from enogu.core.records.shards import Shards, ShardWriter
 
 SHAPES = ((64, 64), (32, 128), (96, 40))
 
@@ -58,12 +59,13 @@ def assert_whole(shards: Shards, posts: range) -> None:
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     shards = finished(tmp_path, range(30))
-    assert dict(shards.index.schema) == SCHEMA
+    assert dict(pl.read_parquet_schema(tmp_path / "index.parquet")) == SCHEMA
+    assert set(SCHEMA) - set(shards.index.columns) == {"key", "checksum"}
     assert_whole(shards, range(30))
     rows = np.flatnonzero(shards.index["width"] == 32)[::-1]
     expected = [record(post, (32, 128)) for post in shards.index["post"].to_numpy()[rows]]
     assert np.array_equal(shards.read(rows), expected)
-    assert not (tmp_path / "journal.jsonl").exists()
+    assert not (tmp_path / "journal-0.jsonl").exists()
 
 
 def test_the_format_is_what_its_description_says(tmp_path: Path) -> None:
@@ -74,7 +76,7 @@ def test_the_format_is_what_its_description_says(tmp_path: Path) -> None:
         found = np.frombuffer(data, "<f2").reshape(-1, row["height"] // 8, row["width"] // 8)
         assert np.array_equal(found, record(row["post"], (row["width"], row["height"])))
         assert xxh3_64_intdigest(data) == row["checksum"]
-        assert row["shard"] == f"shard-{row['width']:04}x{row['height']:04}-00000.bin"
+        assert row["shard"] == f"shard-{row['width']:04}x{row['height']:04}-0-00000.bin"
         assert row["offset"] % row["nbytes"] == 0
 
 
@@ -139,7 +141,7 @@ def test_the_index_may_leave_records_out(tmp_path: Path) -> None:
     assert_whole(finished(tmp_path, range(10)), range(10))
 
 
-@pytest.mark.parametrize("name", ["journal.jsonl", "shard-0064x0064-00000.bin", "shard-0032x0128-00000.bin"])
+@pytest.mark.parametrize("name", ["journal-0.jsonl", "shard-0064x0064-0-00000.bin", "shard-0032x0128-0-00000.bin"])
 def test_a_run_cut_at_any_byte_goes_on_to_the_same_records(tmp_path: Path, name: str) -> None:
     """The file ends where a kill or a power cut left it; nothing behind is trusted, nothing before is lost."""
     write(tmp_path / "whole", range(12))
@@ -153,7 +155,7 @@ def test_a_run_cut_at_any_byte_goes_on_to_the_same_records(tmp_path: Path, name:
 
 def test_rubbish_where_a_power_cut_lost_pages_is_encoded_again(tmp_path: Path) -> None:
     write(tmp_path, range(12))
-    path = tmp_path / "shard-0064x0064-00000.bin"
+    path = tmp_path / "shard-0064x0064-0-00000.bin"
     data = path.read_bytes()
     path.write_bytes(data[:-1024] + bytes(1024))
     assert 9 not in ShardWriter(tmp_path).stored()["post"]
@@ -163,21 +165,23 @@ def test_rubbish_where_a_power_cut_lost_pages_is_encoded_again(tmp_path: Path) -
 def test_a_commit_is_all_or_nothing(tmp_path: Path) -> None:
     """Twelve records in commits of four, the journal cut anywhere: whole commits are left."""
     write(tmp_path / "whole", range(12))
-    data = (tmp_path / "whole" / "journal.jsonl").read_bytes()
+    data = (tmp_path / "whole" / "journal-0.jsonl").read_bytes()
     for number, cut in enumerate(range(0, len(data), len(data) // 17)):
         write(tmp_path / str(number), range(12))
-        (tmp_path / str(number) / "journal.jsonl").write_bytes(data[:cut])
+        (tmp_path / str(number) / "journal-0.jsonl").write_bytes(data[:cut])
         assert len(ShardWriter(tmp_path / str(number)).stored()) % 4 == 0
 
 
 def test_half_written_files_are_swept_up(tmp_path: Path) -> None:
     write(tmp_path, range(3))
     (tmp_path / ".index.parquet.0badf00d.part").write_bytes(b"half")
-    (tmp_path / "shard-0008x0008-00000.bin").write_bytes(b"never committed")
-    ShardWriter(tmp_path)
+    (tmp_path / ".journal-0.jsonl.0badf00d.part").write_bytes(b"half")
+    (tmp_path / "shard-0008x0008-0-00000.bin").write_bytes(b"never committed")
+    writer = ShardWriter(tmp_path)
+    writer.finish(writer.stored())
     assert {path.name for path in tmp_path.iterdir()} == {
-        "journal.jsonl",
-        *(f"shard-{w:04}x{h:04}-00000.bin" for w, h in SHAPES),
+        "index.parquet",
+        *(f"shard-{w:04}x{h:04}-0-00000.bin" for w, h in SHAPES),
     }
 
 

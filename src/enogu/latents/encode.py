@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from enogu.core.records.journal import Entry
 from enogu.core.records.picture import PictureError, read_bytes, read_picture, resize_to_cover
 from enogu.core.records.progress import Progress
-from enogu.core.records.shards import Entry, ShardWriter
+from enogu.core.records.shards import ShardWriter
 from enogu.latents.buckets import Buckets, kept
 from enogu.latents.wanted import content_key
 

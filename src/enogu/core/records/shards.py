@@ -1,25 +1,26 @@
 """Latents on disk: fixed-size records in large append-only files, and an index.
 
-    shard-0512x0768-00003.bin  records of one bucket (width x height in pixels), one after another, nothing else
-    index.parquet              one row per (post, flipped), sorted by them: SCHEMA below; written last
-    journal.jsonl              only while a run is unfinished: one line per commit, {column: [value per record]}
+    shard-0512x0768-0-00003.bin  records of one bucket (width x height in pixels), one after another, nothing else;
+                                 "0" is the writer: several processes write at once, each to files of its own
+    index.parquet                one row per (post, flipped), sorted by them: SCHEMA of journal.py; written last
+    journal-0.jsonl              only while a run is unfinished: what a writer has committed
 
 A record is little-endian float16 in C order, (2C, height / 8, width / 8): the mean of the VAE's posterior and
 then its log variance, not scaled. It lies at `offset` of `shard`, a multiple of `nbytes`; `checksum` is xxh3_64
 of its bytes. `key` names the content: picture, VAE, resize recipe, bucket, flip; rows of equal key share a record.
+With a `margin`, the record is of a picture larger by so many pixels along each side, to be cropped when read.
 
-A commit appends its records and then its one line. After kill -9 a line without its end is dropped, and so
-are records that reach behind the end of a shard or, within the last TAIL_BYTES of it (what a power cut may have
+A commit appends its records and then one line of the journal. After kill -9 a line without its end is dropped, and
+so are records that reach behind the end of a shard or, within the last TAIL_BYTES of it (what a power cut may have
 lost), fail their checksum; whatever lies behind the last whole record is cut off. Then the writer goes on.
 """
 
-import io
-import json
+import mmap
 import os
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -27,69 +28,53 @@ from xxhash import xxh3_64_intdigest
 
 from enogu.core.records.errors import Refused
 from enogu.core.records.files import atomic_path
+from enogu.core.records.journal import (
+    SCHEMA,
+    TAIL_BYTES,
+    Entry,
+    damaged,
+    journal,
+    journalled,
+    lines,
+    mend,
+    present,
+)
 from enogu.core.records.progress import Progress, silent
 
 FACTOR = 8  # pixels per latent, along each side
 SHARD_BYTES = 1 << 30
-TAIL_BYTES = 64 << 20  # synced to disk at least this often
 SAMPLE = np.dtype("<f2")
-
-SCHEMA: dict[str, pl.DataType] = {
-    "post": pl.Int64(),
-    "width": pl.Int32(),
-    "height": pl.Int32(),
-    "shard": pl.String(),
-    "offset": pl.Int64(),
-    "nbytes": pl.Int64(),
-    "flipped": pl.Boolean(),
-    "key": pl.String(),
-    "checksum": pl.UInt64(),
-    "original_width": pl.Int32(),
-    "original_height": pl.Int32(),
-    "crop_left": pl.Int32(),
-    "crop_top": pl.Int32(),
-}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
-    """What a record is of; where it lies is the writer's matter."""
-
-    post: int
-    width: int
-    height: int
-    flipped: bool
-    key: str
-    original_width: int
-    original_height: int
-    crop_left: int
-    crop_top: int
+WRITER = "0"
+OPEN_SHARDS = 512  # mapped at once; each holds a file descriptor, of which a process has 1,024 as a rule
+PAGE = mmap.PAGESIZE
+SEEN = [name for name in SCHEMA if name not in ("key", "checksum")]  # what readers of latents ask for
 
 
 class ShardWriter:
-    """Appends records to a folder, whatever an interrupted run left there."""
+    """Appends records to a folder, whatever an interrupted run left there; each writer of a folder has its name."""
 
-    def __init__(self, folder: Path, *, shard_bytes: int = SHARD_BYTES) -> None:
-        """Open a folder, drop what is not whole, and know the rest."""
+    def __init__(self, folder: Path, *, writer: str = WRITER, shard_bytes: int = SHARD_BYTES) -> None:
+        """Open a folder, drop what this writer left half done, and know the rest."""
         self.folder = folder
-        self._shard_bytes = shard_bytes
+        self._shard_bytes, self._writer = shard_bytes, writer
         self._unsynced: dict[Path, int] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        self.finished = _present(folder, _read_index(folder))  # what earlier runs left when they ended
-        _write_journal(folder, _intact(folder, _read_journal(folder)))
+        self.finished = present(folder, _read_index(folder))  # what earlier runs left when they ended
+        mend(folder, writer)
         stored = self.stored()
-        _cut_tails(folder, stored)
-        self._open: dict[tuple[int, int], tuple[str, int]] = {  # shape -> its last shard and its length
-            (width, height): (shard, end)
-            for width, height, shard, end in stored.group_by("width", "height", "shard")
+        own = stored.filter(stored["shard"].str.contains(f"-{writer}-", literal=True))
+        _cut_tails(folder, own, writer)
+        self._open: dict[tuple[int, int, int], tuple[str, int]] = {  # shape and margin -> its last shard, its length
+            (width, height, margin): (shard, end)
+            for width, height, margin, shard, end in own.group_by("width", "height", "margin", "shard")
             .agg((pl.col("offset") + pl.col("nbytes")).max())
             .sort("shard")
             .iter_rows()
         }
 
     def stored(self) -> pl.DataFrame:
-        """Return the rows of all records: what earlier runs finished, and what this one has committed."""
-        rows = pl.concat([self.finished, _read_journal(self.folder)])
+        """Return the rows of all records: what earlier runs finished, and what any writer has committed since."""
+        rows = pl.concat([self.finished, journalled(self.folder)])
         return rows.unique(["post", "flipped", "key"], keep="last", maintain_order=True)
 
     def append(self, entries: Sequence[Entry], records: Iterable[np.ndarray]) -> None:
@@ -105,22 +90,33 @@ class ShardWriter:
             rows.append({field.name: getattr(entry, field.name) for field in fields(Entry)} | where)
         for shard, data_of_shard in pieces.items():
             self._write(self.folder / shard, b"".join(data_of_shard))
-        line = _journal_line({name: [row[name] for row in rows] for name in SCHEMA})
-        self._write(self.folder / "journal.jsonl", line)
+        self._write(self.folder / journal(self._writer), lines(pl.DataFrame(rows, SCHEMA)))
+
+    def adopt(self, source: Path, rows: pl.DataFrame) -> None:
+        """Take over records of another folder without copying: their shards become hard links here."""
+        names = {}
+        for shard in rows["shard"].unique():
+            shape, number = shard.split("-")[1], (source / shard).stat().st_ino
+            names[shard] = f"shard-{shape}-i{number}-00000.bin"  # one name for one file, whoever it came from
+            if not (self.folder / names[shard]).exists():
+                os.link(source / shard, self.folder / names[shard])
+        renamed = rows.with_columns(pl.col("shard").replace_strict(names, return_dtype=pl.String))
+        self._write(self.folder / journal(self._writer), lines(renamed))
 
     def finish(self, index: pl.DataFrame) -> None:
-        """Make the index of these rows and end the run: the journal goes."""
+        """Make the index of these rows and end the run: the journals go."""
         self._sync()
-        index = index.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()).sort("post", "flipped")
-        with atomic_path(self.folder / "index.parquet") as part:
-            index.write_parquet(part)
-        (self.folder / "journal.jsonl").unlink(missing_ok=True)
+        _write_index(self.folder, index)
+        for path in self.folder.glob(journal("*")):
+            path.unlink()
 
     def _place(self, entry: Entry, nbytes: int) -> tuple[str, int]:
-        shape = (entry.width, entry.height)
-        shard, end = self._open.get(shape, (_shard_name(*shape, 0), 0))
+        shape = (entry.width, entry.height, entry.margin)
+        first = _shard_name(entry, self._writer, 0)
+        shard, end = self._open.get(shape, (first, 0))
         if end and end + nbytes > self._shard_bytes:
-            shard, end = _shard_name(*shape, int(shard.rsplit("-", 1)[1].removesuffix(".bin")) + 1), 0
+            number = int(shard.rsplit("-", 1)[1].removesuffix(".bin")) + 1
+            shard, end = _shard_name(entry, self._writer, number), 0
         self._open[shape] = (shard, end + nbytes)
         return shard, end
 
@@ -148,113 +144,116 @@ class Shards:
         if not (folder / "index.parquet").exists():
             raise Refused(f"{folder} has no index.parquet: it holds no finished latents; run the stage to its end")
         self.folder = folder
-        self.index = _read_index(folder)
-        self._shards = self.index["shard"].unique(maintain_order=True).to_list()
-        codes = self.index["shard"].replace_strict(self._shards, range(len(self._shards)), return_dtype=pl.Int32)
-        self._codes = codes.to_numpy()
-        self._numbers = (self.index["offset"] // self.index["nbytes"]).to_numpy()
-        self._maps: dict[int, np.ndarray] = {}
+        self.index = _read_index(folder, SEEN)  # without keys and checksums, which only `verify` needs
+        shards = self.index["shard"].cast(pl.Categorical)
+        self._codes = shards.to_physical().to_numpy()
+        self._numbers = (self.index["offset"] // self.index["nbytes"]).cast(pl.Int32).to_numpy()
+        self._maps: OrderedDict[int, Map] = OrderedDict()
 
-    def read(self, rows: np.ndarray) -> np.ndarray:
-        """Return float16 (N, 2C, height / 8, width / 8) for rows of the index that lie in one bucket."""
-        places = [(self._map(code), n) for code, n in zip(self._codes[rows].tolist(), self._numbers[rows], strict=True)]
-        shapes = {records.shape[1:] for records, _ in places}
+    def read(self, rows: np.ndarray, *, corners: np.ndarray | None = None) -> np.ndarray:
+        """Return float16 (N, 2C, height / 8, width / 8) for rows of the index that lie in one bucket.
+
+        Of records with a margin it is the middle, or what begins at `corners`: (N, 2), left and top, in latents.
+        """
+        places = list(zip(self._codes[rows].tolist(), self._numbers[rows].tolist(), strict=True))
+        maps = {code: self._map(row) for (code, _), row in zip(places, rows.tolist(), strict=True)}
+        shapes = {part.records.shape[1:] for part in maps.values()}
         if len(shapes) != 1:
             raise ValueError(f"rows of one bucket are read together, these are of {len(shapes)}")
-        out = np.empty((len(rows), *shapes.pop()), SAMPLE)
-        for place, (records, number) in enumerate(places):
-            out[place] = records[number]
+        for code, number in places:
+            maps[code].expect(number)
+        margin = next(iter(maps.values())).margin
+        channels, height, width = shapes.pop()
+        out = np.empty((len(rows), channels, height - margin, width - margin), SAMPLE)
+        for place, (code, number) in enumerate(places):
+            left, top = (margin // 2, margin // 2) if corners is None else corners[place]
+            out[place] = maps[code].records[number, :, top : top + height - margin, left : left + width - margin]
         return out
 
     def verify(self, progress: Progress = silent) -> list[str]:
         """Read every record and return a sentence for each that is missing or changed."""
-        problems = []
-        rows = self.index.select("post", "shard", "offset", "nbytes", "checksum").rows()
-        for done, (post, shard, offset, nbytes, checksum) in enumerate(rows, start=1):
-            data = _bytes_at(self.folder / shard, offset, nbytes)
-            if len(data) < nbytes:
-                problems.append(f"post {post}: {shard} ends before its record at byte {offset}")
-            elif xxh3_64_intdigest(data) != checksum:
-                problems.append(f"post {post}: the record at byte {offset} of {shard} has changed")
-            progress(done, len(rows), "records checked")
-        return problems
+        bad = self.damaged(progress).join(self.index, on=["shard", "offset"], maintain_order="left")
+        sizes = {shard: _size(self.folder / shard) for shard in bad["shard"].unique()}
+        return [
+            f"post {post}: {shard} ends before its record at byte {offset}"
+            if offset + nbytes > sizes[shard]
+            else f"post {post}: the record at byte {offset} of {shard} has changed"
+            for shard, offset, nbytes, post in bad.select("shard", "offset", "nbytes", "post").rows()
+        ]
 
-    def _map(self, code: int) -> np.ndarray:
-        if code not in self._maps:
-            row = self.index.row(int(np.argmax(self._codes == code)), named=True)
-            width, height, nbytes = row["width"] // FACTOR, row["height"] // FACTOR, row["nbytes"]
-            channels = nbytes // (SAMPLE.itemsize * width * height)
-            flat = np.asarray(np.memmap(self.folder / row["shard"], SAMPLE, mode="r"))
-            whole = len(flat) * SAMPLE.itemsize // nbytes
-            shape = (whole, channels, height, width)
-            self._maps[code] = flat[: whole * nbytes // SAMPLE.itemsize].reshape(shape)
+    def damaged(self, progress: Progress = silent) -> pl.DataFrame:
+        """Return (shard, offset) of the records that are missing or changed."""
+        found, done = [], 0
+        places = _read_index(self.folder, ["shard", "offset", "nbytes", "checksum"]).sort("shard", "offset")
+        for part in places.partition_by("shard", maintain_order=True):
+            found.append(damaged(self.folder, part))
+            done += len(part)
+            progress(done, len(places), "records checked")
+        return pl.concat(found)
+
+    def forget(self, records: pl.DataFrame) -> None:
+        """Take records, by (shard, offset), out of the index; the next run of the stage makes them anew."""
+        _write_index(self.folder, _read_index(self.folder).join(records, on=["shard", "offset"], how="anti"))
+
+    def _map(self, row: int) -> "Map":
+        code = int(self._codes[row])
+        if code in self._maps:
+            self._maps.move_to_end(code)
+            return self._maps[code]
+        if len(self._maps) >= OPEN_SHARDS:
+            self._maps.popitem(last=False)
+        width, height, margin, nbytes = self.index.select("width", "height", "margin", "nbytes").row(row)
+        shape = (width + margin) // FACTOR, (height + margin) // FACTOR
+        self._maps[code] = Map(self.folder / self.index["shard"][row], shape, nbytes, margin=margin // FACTOR)
         return self._maps[code]
 
 
-def _shard_name(width: int, height: int, number: int) -> str:
-    return f"shard-{width:04d}x{height:04d}-{number:05d}.bin"
+class Map:
+    """One shard in memory: `records` (N, 2C, height / 8, width / 8) and how much larger they are than their bucket."""
+
+    def __init__(self, path: Path, shape: tuple[int, int], nbytes: int, *, margin: int) -> None:
+        """Map a file of records of `nbytes` each."""
+        with path.open("rb") as handle:
+            self._bytes = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+        self.margin, self._nbytes = margin, nbytes
+        whole, each = len(self._bytes) // nbytes, nbytes // SAMPLE.itemsize
+        flat = np.frombuffer(self._bytes, SAMPLE, count=whole * each)
+        self.records = flat.reshape(whole, each // (shape[0] * shape[1]), shape[1], shape[0])
+
+    def expect(self, number: int) -> None:
+        """Let the system read a record ahead, while those before it are copied."""
+        start = number * self._nbytes // PAGE * PAGE
+        self._bytes.madvise(mmap.MADV_WILLNEED, start, (number + 1) * self._nbytes - start)
 
 
-def _read_index(folder: Path) -> pl.DataFrame:
+def _shard_name(entry: Entry, writer: str, number: int) -> str:
+    margin = f"+{entry.margin}" if entry.margin else ""
+    return f"shard-{entry.width:04d}x{entry.height:04d}{margin}-{writer}-{number:05d}.bin"
+
+
+def _read_index(folder: Path, columns: list[str] | None = None) -> pl.DataFrame:
     path = folder / "index.parquet"
-    return pl.read_parquet(path) if path.exists() else pl.DataFrame(schema=SCHEMA)
+    return pl.read_parquet(path, columns=columns) if path.exists() else pl.DataFrame(schema=SCHEMA)
 
 
-def _read_journal(folder: Path) -> pl.DataFrame:
-    path = folder / "journal.jsonl"
-    lines = path.read_bytes() if path.exists() else b""
-    lines = lines[: lines.rfind(b"\n") + 1]
-    columns = {name: pl.List(kind) for name, kind in SCHEMA.items()}
-    if not lines:
-        return pl.DataFrame(schema=SCHEMA)
-    return pl.read_ndjson(io.BytesIO(lines), schema=columns).explode(list(SCHEMA))
+def _write_index(folder: Path, index: pl.DataFrame) -> None:
+    for part in folder.glob(".index.parquet.*.part"):  # what a killed atomic write left
+        part.unlink()
+    index = index.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()).sort("post", "flipped")
+    with atomic_path(folder / "index.parquet") as part:
+        index.write_parquet(part)
 
 
-def _write_journal(folder: Path, rows: pl.DataFrame) -> None:
-    with atomic_path(folder / "journal.jsonl") as part:
-        part.write_bytes(_journal_line(rows.to_dict(as_series=False)) if len(rows) else b"")
-
-
-def _journal_line(columns: dict[str, list[Any]]) -> bytes:
-    return json.dumps(columns, separators=(",", ":")).encode() + b"\n"
-
-
-def _sizes(folder: Path, rows: pl.DataFrame) -> pl.Series:
-    sizes = {path.name: path.stat().st_size for path in folder.glob("shard-*.bin")}
-    return rows["shard"].replace_strict(sizes, default=0, return_dtype=pl.Int64)
-
-
-def _present(folder: Path, rows: pl.DataFrame) -> pl.DataFrame:
-    """Keep the rows whose bytes exist."""
-    return rows.filter(rows["offset"] + rows["nbytes"] <= _sizes(folder, rows))
-
-
-def _intact(folder: Path, rows: pl.DataFrame) -> pl.DataFrame:
-    """Keep the rows whose bytes exist and, where a power cut may have lost them, are the ones written."""
-    rows = _present(folder, rows)
-    in_doubt = rows["offset"] >= _sizes(folder, rows) - TAIL_BYTES
-    places = rows.select("shard", "offset", "nbytes", "checksum").rows()
-    whole = [
-        not doubtful or xxh3_64_intdigest(_bytes_at(folder / shard, offset, nbytes)) == checksum
-        for doubtful, (shard, offset, nbytes, checksum) in zip(in_doubt, places, strict=True)
-    ]
-    return rows.filter(pl.Series(whole, dtype=pl.Boolean))
-
-
-def _cut_tails(folder: Path, rows: pl.DataFrame) -> None:
+def _cut_tails(folder: Path, rows: pl.DataFrame, writer: str) -> None:
     ends = dict(rows.group_by("shard").agg((pl.col("offset") + pl.col("nbytes")).max()).iter_rows())
-    for path in folder.glob(".*.part"):  # what a killed atomic write left
+    for path in folder.glob(f".{journal(writer)}.*.part"):
         path.unlink()
-    for path in folder.glob("shard-*.bin"):
+    for path in folder.glob(f"shard-*-{writer}-*.bin"):
         if path.name not in ends:
             path.unlink()
         elif path.stat().st_size > ends[path.name]:
             os.truncate(path, ends[path.name])
 
 
-def _bytes_at(path: Path, offset: int, nbytes: int) -> bytes:
-    if not path.exists():
-        return b""
-    with path.open("rb") as handle:
-        handle.seek(offset)
-        return handle.read(nbytes)
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
