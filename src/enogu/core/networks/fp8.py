@@ -19,6 +19,7 @@ WIDE = ("input_blocks.0.0.", ".out.2.", "time_embed.", "label_emb.", "token_embe
 LEGACY_SCALE, COMFY_SCALE, COMFY_NOTE = ".scale_weight", ".weight_scale", ".comfy_quant"
 SIDE = (LEGACY_SCALE, COMFY_SCALE, COMFY_NOTE, ".scale_input", ".input_scale")
 MARKER = "model.diffusion_model.scaled_fp8"
+FORMATS = ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fn_rowwise", "int8_tensorwise", "int8_rowwise")  # that are read
 QUANTIZATION = "_quantization_metadata"  # ComfyUI's list of quantised layers in the header
 
 
@@ -54,6 +55,11 @@ def quantization_note(layers: Mapping[str, torch.dtype]) -> str:
     """Return the header's list of layers for ComfyUI."""
     listed = {layer: {"format": str(dtype).removeprefix("torch.")} for layer, dtype in layers.items()}
     return json.dumps({"format_version": "1.0", "layers": listed}, sort_keys=True)
+
+
+def is_marker(key: str) -> bool:
+    """Return whether a key only says that a file's weights are scaled."""
+    return key == "scaled_fp8" or key.endswith(".scaled_fp8")
 
 
 def scale_key(key: str, names: Mapping[str, Any]) -> str:

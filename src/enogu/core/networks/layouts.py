@@ -23,12 +23,15 @@ SPELLINGS: Mapping[str, Callable[[Mapping[str, Any]], spelling.Keys]] = {
 
 @dataclass(frozen=True)
 class Layout:
-    """A family of checkpoints: its components' keys and shapes."""
+    """A family of checkpoints: its components' keys and shapes, and the sizes that those follow from."""
 
     name: str
     architecture: str
     resolution: int
     components: Mapping[str, Shapes]
+    prefixes: Mapping[str, str]
+    kinds: Mapping[str, str]  # component -> "unet", "vae", "clip" or "openclip"
+    sizes: Mapping[str, Mapping[str, Any]]
 
     @property
     def shapes(self) -> Shapes:
@@ -94,14 +97,15 @@ def _score(chosen: Layout, found: Shapes) -> float:
 
 def _layout(name: str, table: Mapping[str, Any], tables: Mapping[str, Any]) -> Layout:
     components: dict[str, Shapes] = {}
+    prefixes, kinds, sizes = {}, {}, {}
     for component in COMPONENTS:
         if component in table:
             kind, _, size = table[component].rpartition(".")
-            kind = kind or component
-            prefix = table.get(f"{component}_prefix", PREFIXES.get(component, ""))
-            spelt = SPELLINGS[kind](_resolved(tables[kind], size))
-            components[component] = {prefix + key: shape for key, shape in spelt}
-    return Layout(name, table["architecture"], table["resolution"], components)
+            kinds[component] = kind = kind or component
+            prefixes[component] = prefix = table.get(f"{component}_prefix", PREFIXES.get(component, ""))
+            sizes[component] = _resolved(tables[kind], size)
+            components[component] = {prefix + key: shape for key, shape in SPELLINGS[kind](sizes[component])}
+    return Layout(name, table["architecture"], table["resolution"], components, prefixes, kinds, sizes)
 
 
 def _resolved(tables: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -1,28 +1,91 @@
-"""Foreign spellings of LDM keys, made canonical where a file is opened."""
+"""Foreign names of a checkpoint's tensors, made canonical where a file is opened."""
 
 import re
+import tomllib
 from collections.abc import Mapping
+from functools import cache
+from importlib import resources
 
-# NovelAI's leak and its descendants lack `text_model.`; VAE files stand without their prefix.
-_SPELLINGS = (
-    (re.compile(r"cond_stage_model\.transformer\.(?=embeddings\.|encoder\.|final_layer_norm\.)"), "text_model."),
-    (
-        re.compile(r"conditioner\.embedders\.0\.transformer\.(?=embeddings\.|encoder\.|final_layer_norm\.)"),
-        "text_model.",
-    ),
-)
-_BARE_VAE = re.compile(r"(encoder|decoder)\.(conv_in|conv_out|down|up|mid|norm_out)\.|(post_)?quant_conv\.")
+from enogu.core.networks.diffusers import FOLDERS, Spelling, recognise
+from enogu.core.networks.keys import TEXT_ENCODERS, place
+from enogu.core.networks.layouts import layouts
+
+Shapes = Mapping[str, tuple[int, ...]]
+SLASH = "/"  # between a diffusers folder and a name in it
 
 
 def canonical(key: str) -> str:
-    """Return the spelling that every UI expects."""
-    for pattern, insert in _SPELLINGS:
+    """Return the spelling that every UI expects, for a key of the LDM layout."""
+    for pattern, instead in _repairs():
         if match := pattern.match(key):
-            return key[: match.end()] + insert + key[match.end() :]
-    return f"first_stage_model.{key}" if _BARE_VAE.match(key) else key
+            key = instead + key[match.end() :]
+    return key
 
 
-def renamed(keys: Mapping[str, object]) -> dict[str, str]:
-    """Return canonical key -> stored key; where both spellings are there, the canonical one's tensor is meant."""
-    names = {canonical(key): key for key in keys}
-    return {name: name if name in keys else stored for name, stored in names.items()}
+def resolve(shapes: Shapes) -> dict[str, Spelling]:
+    """Return canonical key -> the stored tensors that it is made of.
+
+    Where two spellings of one key are there, the canonical one is meant.
+    """
+    if any(SLASH in key for key in shapes):
+        return _folder(shapes)
+    names = {canonical(key): key for key in shapes}
+    plain = {name: Spelling("", (name if name in shapes else stored,)) for name, stored in names.items()}
+    known = sum(place(name).component != "other" for name in plain)
+    return plain if 2 * known > len(plain) else _lone(shapes) or plain
+
+
+def _lone(shapes: Shapes) -> dict[str, Spelling]:
+    """Return the keys of one component's file in diffusers' or transformers' spelling."""
+    found = max((recognise(shapes, part) for part in FOLDERS), key=len)
+    if len({name for spelling in found.values() for name in spelling.names}) * 2 < len(shapes):
+        return {}
+    return {**found, **_rest(shapes, found)}
+
+
+def _folder(shapes: Shapes) -> dict[str, Spelling]:
+    result: dict[str, Spelling] = {}
+    for component, folder in FOLDERS.items():
+        own = {
+            key.removeprefix(folder + SLASH): shape for key, shape in shapes.items() if key.startswith(folder + SLASH)
+        }
+        found = recognise(own, component)
+        for key, spelling in {**found, **_rest(own, found)}.items():
+            names = tuple(f"{folder}{SLASH}{name}" for name in spelling.names)
+            result[key] = Spelling(component, names, spelling.turned, spelling.flat)
+    return _at_home(result)
+
+
+def _at_home(found: dict[str, Spelling]) -> dict[str, Spelling]:
+    """Put the text encoder that SD1 and SDXL share where SDXL keeps it, if there is a second one."""
+    if not any(spelling.component == "te2" for spelling in found.values()):
+        return found
+    there, here = layouts()["sdxl"].prefixes["te1"], layouts()["sd1"].prefixes["te1"]
+    return {key.replace(here, there) if key.startswith(here) else key: spelling for key, spelling in found.items()}
+
+
+def _rest(shapes: Shapes, found: Mapping[str, Spelling]) -> dict[str, Spelling]:
+    """Return the stored names that no key is made of, under the prefix of their component."""
+    used = {name for spelling in found.values() for name in spelling.names}
+    first = next(iter(found), "")
+    component = place(first).component
+    prefix = next(
+        (
+            item.prefixes[component]
+            for item in layouts().values()
+            if first.startswith(item.prefixes.get(component, " "))
+        ),
+        "",
+    )
+    ids = component in TEXT_ENCODERS and not prefix.endswith("text_model.")  # OpenCLIP counts positions itself
+    return {
+        prefix + name.removeprefix("text_model."): Spelling(component, (name,))
+        for name in shapes
+        if name not in used and not (ids and name.endswith("position_ids"))
+    }
+
+
+@cache
+def _repairs() -> tuple[tuple[re.Pattern[str], str], ...]:
+    table = tomllib.loads(resources.files("enogu.core.networks").joinpath("data/naming.toml").read_text("utf-8"))
+    return tuple((re.compile(pattern), instead) for pattern, instead in table["repairs"])
