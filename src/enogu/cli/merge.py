@@ -4,15 +4,16 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from enogu.cli.progress import ProgressLine
 from enogu.core.networks.header import open_read
 from enogu.core.records.errors import Refused
 from enogu.merge.config import DTYPES, PRECISIONS, MergeConfig
-from enogu.merge.plan import make_plan
+from enogu.merge.hits import hits, lines
 from enogu.merge.report import rows, summary, text
-from enogu.merge.stage import merge, read_headers
+from enogu.merge.stage import merge, planned
 
 EXAMPLE = """example:
   enogu merge 'base + 0.6*(tuned - base)' base=base.safetensors tuned=tuned.safetensors -o mixed.safetensors"""
@@ -36,9 +37,7 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument(
         "--vae", default="first", metavar="NAME", help="'first' (default), a model, or 'formula' to blend"
     )
-    verb.add_argument(
-        "--text", default="first", metavar="NAME", help="the same for the text encoders (default: first)"
-    )
+    verb.add_argument("--text", default="first", metavar="NAME", help="the same for the text encoders (default: first)")
     verb.add_argument("--keep-nonfinite", action="store_true", help="let NaN and infinities through")
     verb.add_argument("--seed", type=int, default=0, help="of methods that draw at random (default: 0)")
     return verb
@@ -57,8 +56,9 @@ def run(args: argparse.Namespace) -> int:
     )
     files = _files(args.models)
     if args.plan:
-        plan = make_plan(config, read_headers(files))
-        print(json.dumps({**summary(plan), "keys": rows(plan)}, indent=1) if args.json else text(plan))
+        plan, _ = planned(config, files)
+        told = {**summary(plan), "block_weights": [asdict(hit) for hit in hits(plan)], "keys": rows(plan)}
+        print(json.dumps(told, indent=1) if args.json else "\n".join([text(plan), *lines(plan)]))
         return 0
     line = ProgressLine("merge", sys.stderr)
     plan, written = merge(config, files, _out(args.out, files), threads=os.cpu_count() or 1, progress=line)

@@ -94,6 +94,14 @@ class Meaning:
         except Refused as refusal:
             raise pointed(self.formula.text, expression.at, str(refusal)) from None
 
+    def arguments(self, call: Call) -> list[Value]:
+        """Return what the arguments of a call mean."""
+        return [self.value(argument) for argument in call.arguments]
+
+    def options(self, call: Call) -> dict[str, Value]:
+        """Return what the options of a call mean."""
+        return {name: self.value(value) for name, value in call.options}
+
     def _value(self, expression: Expression) -> Value:
         match expression:
             case Number(number):
@@ -133,8 +141,7 @@ class Meaning:
             raise pointed(self.formula.text, at, str(refusal)) from None
 
     def _call(self, call: Call) -> Value:
-        values = [self.value(argument) for argument in call.arguments]
-        options = {name: self.value(value) for name, value in call.options}
+        values, options = self.arguments(call), self.options(call)
         if call.method in WORDS:
             return WORDS[call.method](self.here, values, options)
         if call.method not in catalogue():

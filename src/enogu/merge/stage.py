@@ -1,9 +1,11 @@
 """The merge stage: a formula and its files in, one checkpoint and its plan out."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from enogu.core.networks.header import Header
 from enogu.core.networks.stream import Written
 from enogu.core.records.files import write_json
 from enogu.core.records.job import Job
@@ -11,6 +13,7 @@ from enogu.core.records.progress import Progress, silent
 from enogu.merge.config import MergeConfig
 from enogu.merge.engine import Engine
 from enogu.merge.inputs import read_headers
+from enogu.merge.likeness import likeness
 from enogu.merge.lineage import Lineage
 from enogu.merge.plan import Plan, make_plan
 from enogu.merge.report import rows, summary
@@ -18,12 +21,18 @@ from enogu.merge.report import rows, summary
 THREADS = 2
 
 
+def planned(config: MergeConfig, files: Mapping[str, Path]) -> tuple[Plan, Mapping[str, Header]]:
+    """Plan a merge from headers, then look at a few tensors for what headers cannot tell."""
+    headers = read_headers(files)
+    plan = make_plan(config, headers)
+    return replace(plan, warnings=(*plan.warnings, *likeness(plan, files))), headers
+
+
 def merge(
     config: MergeConfig, files: Mapping[str, Path], out: Path, *, threads: int = THREADS, progress: Progress = silent
 ) -> tuple[Plan, Written]:
     """Plan a merge, write it to `out`, and return the plan and the hashes."""
-    headers = read_headers(files)
-    plan = make_plan(config, headers)
+    plan, headers = planned(config, files)
     engine = Engine(threads=threads, progress=progress)
     return plan, engine.run(plan, files, out, describe=Lineage(plan, headers, files).describe)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enogu.core.records.errors import Refused, unknown
 from enogu.merge.algebra import Combination, Model
 from enogu.merge.binding import Value
-from enogu.merge.blocks import block_weights, slots
+from enogu.merge.blocks import BASE, BlockWeights, block_weights, slots
 from enogu.merge.presets import gradient
 from enogu.merge.rules import Rule, read_rules, slots_named
 
@@ -47,36 +47,48 @@ def amplify(here: Here, values: Sequence[Value], options: Mapping[str, Value]) -
     return Combination(scaled.terms, scaled.declared + (1.0 - scaled.space)) if scaled.terms else scaled
 
 
-def blocks(here: Here, values: Sequence[Value], options: Mapping[str, Value]) -> Value:
-    """Return the number of a list, a preset or named blocks for the tensor at hand."""
+def weights_of(word: str, values: Sequence[Value], options: Mapping[str, Value], here: Here) -> BlockWeights | None:
+    """Return the block weights that `mbw`, `blocks` or `gradient` is given, or nothing where that is one number."""
+    if word == "mbw":
+        if len(values) not in (2, 3) or (len(values) == 2 and not options):
+            raise Refused("mbw(a, b, [numbers]) takes two models and one list of block weights")
+        values = values[2:]
+        if values and isinstance(values[0], float) and not options:
+            return None
     words = {name: _word(name, options[name]) for name in ("convention", "order", "fit") if name in options}
     names = slots(here.blocks, **{name: text for name, text in words.items() if name != "fit"})
-    named = {name: _number(value, name) for name, value in options.items() if name not in (*BLOCK_OPTIONS, "base")}
+    count = len(names) - (BASE in names)
+    if word == "gradient":
+        numbers: Sequence[float] | str = _gradient(values, count)
+    else:
+        numbers = _numbers(values, untouched=1.0 if words.get("convention") == "comfy" else 0.0, count=count)
+    named = {name: _number(value, name) for name, value in options.items() if name not in BLOCK_OPTIONS}
     for name in named:
         if not _is_slot(name, names):
             raise unknown("option of block weights", name, [*BLOCK_OPTIONS, *names])
     base = _number(options["base"], "base") if "base" in options else None
     rules = _rules(options.get("rules", ()))
-    numbers = _numbers(values, untouched=1.0 if words.get("convention") == "comfy" else 0.0, count=len(names) - 1)
-    return block_weights(numbers, here.blocks, base=base, named=named, rules=rules, **words).at(here.key)
+    return block_weights(numbers, here.blocks, base=base, named=named, rules=rules, **words)
+
+
+def blocks(here: Here, values: Sequence[Value], options: Mapping[str, Value]) -> Value:
+    """Return the number of a list, a preset or named blocks for the tensor at hand."""
+    weights = weights_of("blocks", values, options, here)
+    assert weights is not None
+    return weights.at(here.key)
 
 
 def gradient_word(here: Here, values: Sequence[Value], options: Mapping[str, Value]) -> Value:
     """Return the number for the tensor at hand of a line through points spread over the blocks."""
-    given = values[0] if len(values) == 1 and isinstance(values[0], tuple) else values
-    if not given:
-        raise Refused("gradient(0, 0.5, 1) takes the numbers that the line goes through")
-    points = [_number(value, "gradient()") for value in given]
-    return blocks(here, [tuple(gradient(points, len(here.blocks) - 1))], options)
+    weights = weights_of("gradient", values, options, here)
+    assert weights is not None
+    return weights.at(here.key)
 
 
 def mbw(here: Here, values: Sequence[Value], options: Mapping[str, Value]) -> Value:
     """Merge block-weighted: (1 - w) a + w b with one w per block (bbc-mc, sdweb-merge-block-weighted-gui)."""
-    if len(values) not in (2, 3) or (len(values) == 2 and not options):
-        raise Refused("mbw(a, b, [numbers]) takes two models and one list of block weights")
-    single = len(values) == 3 and isinstance(values[2], float) and not options
-    weight = values[2] if single else blocks(here, values[2:], options)
-    assert isinstance(weight, float)
+    weights = weights_of("mbw", values, options, here)
+    weight = weights.at(here.key) if weights else _number(values[2], "mbw")
     return as_combination(values[0], here) * (1.0 - weight) + as_combination(values[1], here) * weight
 
 
@@ -90,6 +102,13 @@ def shown(value: Value) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return f"({value})" if isinstance(value, Combination) else repr(value)
+
+
+def _gradient(values: Sequence[Value], count: int) -> list[float]:
+    given = values[0] if len(values) == 1 and isinstance(values[0], tuple) else values
+    if not given:
+        raise Refused("gradient(0, 0.5, 1) takes the numbers that the line goes through")
+    return gradient([_number(value, "gradient()") for value in given], count)
 
 
 def _numbers(values: Sequence[Value], *, untouched: float, count: int) -> Sequence[float] | str:

@@ -1,0 +1,125 @@
+"""How like the models of a merge are, by a few tensors of each: strangers, unlikely ancestors, parts that differ."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from enogu.core.networks.keys import NAMES, TEXT_ENCODERS, place, why_fixed
+from enogu.core.networks.source import open_source
+from enogu.core.networks.stream import Reader
+from enogu.merge.algebra import Applied, Combination, Model
+from enogu.merge.plan import Plan
+
+TENSORS = 8  # looked at per component
+ELEMENTS = 1 << 14  # looked at per tensor
+STRANGERS = 0.8  # fine-tunes of one model stay above this cosine; models that share none are near 0
+SAME = 1e-2  # relative difference below which two parts are one part in two dtypes
+
+
+def likeness(plan: Plan, files: Mapping[str, Path]) -> Iterator[str]:
+    """Yield what the weights themselves warn of; adapters and models without a component are left out."""
+    with ExitStack() as stack:
+        readers = {name: stack.enter_context(open_source(files[name])) for name in plan.models}
+        found = {part: _sample(part, readers) for part in ("unet", *TEXT_ENCODERS, "vae")}
+    yield from _relations(plan, found["unet"])
+    for part in (*TEXT_ENCODERS, "vae"):
+        yield from _differing(plan, part, found[part])
+
+
+def _sample(part: str, readers: Mapping[str, Reader]) -> dict[str, Tensor]:
+    """Return the same stretches of a component's weights from every model that has them, in one row each."""
+    holders = {
+        name: reader
+        for name, reader in readers.items()
+        if any(place(key).component == part for key in reader.header.tensors)
+    }
+    tables = [reader.header.tensors for reader in holders.values()]
+    shared = [
+        key
+        for key, info in (tables[0].items() if tables else ())
+        if place(key).component == part
+        and len(info.shape) > 1
+        and not why_fixed(key, info)
+        and all(key in table and table[key].shape == info.shape for table in tables)
+    ]
+    chosen = sorted(shared)[:: max(1, len(shared) // TENSORS)][:TENSORS]
+    if not chosen:
+        return {}
+    return {
+        name: torch.cat([reader.stretch(key, 0, min(ELEMENTS, tables[0][key].numel)).double() for key in chosen])
+        for name, reader in holders.items()
+    }
+
+
+def _relations(plan: Plan, rows: Mapping[str, Tensor]) -> Iterator[str]:
+    told: set[tuple[str, ...]] = set()
+    for combination in dict.fromkeys(
+        each for item in plan.keys if item.action == "merged" for each in _all(item.result)
+    ):
+        terms = [(node.name, value) for node, value in combination.terms if isinstance(node, Model)]
+        added = [name for name, value in terms if value > 0.0 and name in rows]
+        taken = [name for name, value in terms if value < 0.0 and name in rows]
+        for name in taken:
+            nearest = max(added, key=lambda other: _cosine(rows[name], rows[other]), default=None)
+            if nearest and (name, nearest) not in told:
+                told.add((name, nearest))
+                yield from _ancestor(name, nearest, rows)
+        for other in added[1:]:
+            pair = (added[0], other)
+            if pair not in told and not taken and _cosine(rows[added[0]], rows[other]) < STRANGERS:
+                told.add(pair)
+                yield (
+                    f"{added[0]} and {other} look like strangers (cosine {_cosine(rows[added[0]], rows[other]):.2f}); "
+                    "a blend of models without a common ancestor is seldom a model"
+                )
+
+
+def _ancestor(name: str, nearest: str, rows: Mapping[str, Tensor]) -> Iterator[str]:
+    cosine = _cosine(rows[name], rows[nearest])
+    if cosine < STRANGERS:
+        yield (
+            f"{name} does not look like the ancestor of {nearest} (cosine {cosine:.2f}); "
+            "their difference holds more than what was learnt: subtract the model that training began with"
+        )
+    elif torch.equal(rows[name], rows[nearest]):
+        yield f"{nearest} and {name} look the same; their difference adds nothing"
+
+
+def _differing(plan: Plan, part: str, rows: Mapping[str, Tensor]) -> Iterator[str]:
+    first, *others = rows or ("",)
+    unlike = [name for name in others if _distance(rows[first], rows[name]) > SAME]
+    if not unlike:
+        return
+    actions = {item.action == "merged" for item in plan.keys if place(item.key).component == part}
+    what = NAMES[part]
+    word = "vae" if part == "vae" else "text"
+    sources = {name for item in plan.keys if place(item.key).component == part for name in item.result.models()}
+    if True in actions:
+        tail = "two blended VAEs are seldom one good VAE" if part == "vae" else "the result blends them"
+    else:
+        tail = f"the result has that of {', '.join(sorted(sources))}; {word} chooses another or blends"
+    yield f"the {what}s of {first} and {_listed(unlike)} differ; {tail}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    listed = list(names)
+    return ", ".join(listed) if len(listed) <= 4 else f"{len(listed)} others"
+
+
+def _all(combination: Combination) -> Iterator[Combination]:
+    yield combination
+    for node, _ in combination.terms:
+        if isinstance(node, Applied):
+            for tensor in node.tensors:
+                yield from _all(tensor)
+
+
+def _cosine(one: Tensor, other: Tensor) -> float:
+    return float(torch.nn.functional.cosine_similarity(one, other, dim=0).nan_to_num())
+
+
+def _distance(one: Tensor, other: Tensor) -> float:
+    return float((one - other).norm() / one.norm().clamp_min(1e-30))
