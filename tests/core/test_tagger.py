@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from enogu.core.networks.tagger import RATING, Tagger
+from enogu.core.networks.tagger import Tagger
 from enogu.core.records.errors import Refused
 
 NAMES = ["general", "blueness", "greenness", "redness"]
@@ -51,7 +51,7 @@ def test_channels_arrive_as_bgr_in_0_to_255(tmp_path: Path) -> None:
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, [[0, 0.0, 0.2, 1.0]], atol=1e-6)
     assert tagger.names == tuple(NAMES)
-    assert tagger.categories[0] == RATING
+    assert tagger.kinds[0] == "rating"
     assert tagger.side == 8
 
 

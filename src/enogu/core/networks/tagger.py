@@ -1,12 +1,11 @@
-"""Booru taggers in the WD14 form: `model.onnx` beside `selected_tags.csv`.
+"""Booru taggers and other models over pictures, as ONNX: `model.onnx`, its labels, and what it wants.
 
-The form is that of SmilingWolf's WD taggers (v2, v3): input (N, side, side, 3) float32, BGR, 0 to 255, padded
-to a white square; output (N, tags) probabilities, in the order of the rows of `selected_tags.csv`
-(`tag_id,name,category,count`). Thresholds differ from model to model: `thresholds.json` ({tag: threshold})
-beside the model gives them where somebody calibrated it.
+Without an `adapter.toml` beside it, a model has the form of SmilingWolf's WD taggers (v2, v3): input
+(N, side, side, 3) float32, BGR, 0 to 255, padded to a white square; output (N, tags) probabilities, in the order
+of the rows of `selected_tags.csv` (`tag_id,name,category,count`). Thresholds differ from model to model:
+`thresholds.json` ({tag: threshold}) beside the model gives them where somebody calibrated it.
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,88 +14,119 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from PIL import Image
 
+from enogu.core.networks.adapter import Adapter, adapter
 from enogu.core.records.errors import Refused
 from enogu.core.records.files import read_json
 
-GENERAL, CHARACTER, RATING = 0, 4, 9  # the values of the column `category`
 DEFAULT_THRESHOLD = 0.35  # the customary threshold of WD taggers that were not calibrated
 BATCH = 32
+PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
 Picture = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Tagger:
-    """A loaded tagger; `names`, `categories` and `thresholds` follow the columns of its output."""
+class Vision:
+    """A loaded ONNX model over pictures, with its adapter."""
 
     session: onnxruntime.InferenceSession
-    names: tuple[str, ...]
-    categories: tuple[int, ...]
-    thresholds: NDArray[np.float32]
+    adapter: Adapter
 
     @classmethod
-    def load(cls, path: Path, *, threads: int = 0) -> "Tagger":
-        """Load a folder that holds `model.onnx` and `selected_tags.csv`, or such an .onnx file."""
-        model = path / "model.onnx" if path.is_dir() else path
-        labels = model.with_name("selected_tags.csv")
-        for needed in (model, labels):
-            if not needed.is_file():
-                raise Refused(f"no tagger at {path}: {needed} is missing; give the folder that holds both files")
-        tagger = cls(_session(model, threads), *_labels(labels), _thresholds(model, labels))
-        tagger._check(model)
-        return tagger
+    def open(cls, model: Path, *, threads: int = 0) -> "Vision":
+        """Load an .onnx file with the `adapter.toml` beside it, if there is one."""
+        vision = cls(_session(model, threads), adapter(model.with_name("adapter.toml")))
+        shape = vision.session.get_inputs()[0].shape
+        rows, columns, channels = (1, 2, 3) if vision.adapter.layout == "NHWC" else (2, 3, 1)
+        if len(shape) != 4 or shape[rows] != shape[columns] or shape[channels] != 3:
+            wanted = "(N, side, side, 3)" if vision.adapter.layout == "NHWC" else "(N, 3, side, side)"
+            raise Refused(f"{model} takes {shape}, not {wanted}: describe it in adapter.toml beside it")
+        if not vision.side:
+            raise Refused(f"{model} does not say how large its input is: give `side` in adapter.toml beside it")
+        return vision
 
     @property
     def side(self) -> int:
         """The width and height of the model's input, in pixels."""
-        return int(self.session.get_inputs()[0].shape[1])
+        own = self.session.get_inputs()[0].shape[1 if self.adapter.layout == "NHWC" else 2]
+        return own if isinstance(own, int) else self.adapter.side
+
+    @property
+    def batch(self) -> int:
+        """How many pictures the model takes at once."""
+        own = self.session.get_inputs()[0].shape[0]
+        return own if isinstance(own, int) else BATCH
+
+    def prepare(self, picture: Picture) -> NDArray[np.float32]:
+        """Return the input for one (H, W, 3) RGB picture."""
+        return self.adapter.prepare(picture, self.side)
+
+    def outputs(self, prepared: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return (N, outputs) for prepared pictures."""
+        entry, name = self.session.get_inputs()[0].name, self.adapter.output or self.session.get_outputs()[0].name
+        found = []
+        for start in range(0, len(prepared), self.batch):
+            rows = np.stack(prepared[start : start + self.batch])
+            missing = self.batch - len(rows) if isinstance(self.session.get_inputs()[0].shape[0], int) else 0
+            padded = np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing else rows
+            found.append(self.session.run([name], {entry: padded})[0][: len(rows)])
+        return self.adapter.finish(np.concatenate(found)) if found else np.zeros((0, self.width), np.float32)
+
+    @property
+    def width(self) -> int:
+        """How many numbers the model says of a picture."""
+        names = [one.name for one in self.session.get_outputs()]
+        if self.adapter.output and self.adapter.output not in names:
+            raise Refused(f"output = {self.adapter.output!r} in adapter.toml: the model has {', '.join(names)}")
+        return int(self.session.get_outputs()[names.index(self.adapter.output or names[0])].shape[-1])
+
+
+@dataclass(frozen=True)
+class Tagger:
+    """A loaded tagger; `names`, `kinds` and `thresholds` follow the columns of its output."""
+
+    vision: Vision
+    names: tuple[str, ...]
+    kinds: tuple[str, ...]  # "general", "character", "rating", ...
+    thresholds: NDArray[np.float32]
+
+    @classmethod
+    def load(cls, path: Path, *, threads: int = 0) -> "Tagger":
+        """Load a folder that holds `model.onnx` and its labels, or such an .onnx file."""
+        model = path / "model.onnx" if path.is_dir() else path
+        labels = model.with_name(adapter(model.with_name("adapter.toml")).labels)
+        for needed in (model, labels):
+            if not needed.is_file():
+                raise Refused(f"no tagger at {path}: {needed} is missing; give the folder that holds both files")
+        vision = Vision.open(model, threads=threads)
+        rows = vision.adapter.named(labels)
+        if vision.width != len(rows):
+            raise Refused(f"{model} gives {vision.width} tags but {labels.name} names {len(rows)}: not a pair")
+        names, kinds = tuple(name for name, _ in rows), tuple(kind for _, kind in rows)
+        return cls(vision, names, kinds, _thresholds(model, rows, vision.adapter))
+
+    @property
+    def side(self) -> int:
+        """The width and height of the model's input, in pixels."""
+        return self.vision.side
 
     def probabilities(self, pictures: Sequence[Picture]) -> NDArray[np.float32]:
         """Return the probability of every tag in every (H, W, 3) RGB picture, as (pictures, tags)."""
-        entry = self.session.get_inputs()[0]
-        batch = entry.shape[0] if isinstance(entry.shape[0], int) else BATCH
-        found = [
-            self.session.run(None, {entry.name: np.stack([_prepare(p, self.side) for p in pictures[i : i + batch]])})[0]
-            for i in range(0, len(pictures), batch)
-        ]
-        return np.concatenate([np.zeros((0, len(self.names)), np.float32), *found]).astype(np.float32)
-
-    def _check(self, model: Path) -> None:
-        shape, tags = self.session.get_inputs()[0].shape, self.session.get_outputs()[0].shape[-1]
-        if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3:
-            raise Refused(f"{model} takes {shape}, not (N, side, side, 3): not a tagger of the WD form")
-        if tags != len(self.names):
-            raise Refused(f"{model} gives {tags} tags but selected_tags.csv names {len(self.names)}: not a pair")
+        return self.vision.outputs([self.vision.prepare(picture) for picture in pictures])
 
 
 def _session(model: Path, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors only
-    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    there = onnxruntime.get_available_providers()
+    return onnxruntime.InferenceSession(str(model), options, providers=[one for one in PROVIDERS if one in there])
 
 
-def _labels(path: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    with path.open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.DictReader(handle))
-    if not rows or not {"name", "category"} <= rows[0].keys():
-        raise Refused(f"{path} lacks the columns name and category; expected tag_id,name,category,count")
-    return tuple(row["name"] for row in rows), tuple(int(row["category"]) for row in rows)
-
-
-def _thresholds(model: Path, labels: Path) -> NDArray[np.float32]:
+def _thresholds(model: Path, rows: Sequence[tuple[str, str]], adapter: Adapter) -> NDArray[np.float32]:
     beside = model.with_name("thresholds.json")
     known: dict[str, Any] = read_json(beside) if beside.is_file() else {}
-    return np.array([known.get(name, DEFAULT_THRESHOLD) for name in _labels(labels)[0]], np.float32)
-
-
-def _prepare(picture: Picture, side: int) -> NDArray[np.float32]:
-    height, width = picture.shape[:2]
-    edge = max(height, width)
-    square = np.full((edge, edge, 3), 255, np.uint8)
-    top, left = (edge - height) // 2, (edge - width) // 2
-    square[top : top + height, left : left + width] = picture
-    resized = Image.fromarray(square).resize((side, side), Image.Resampling.BICUBIC)
-    return np.asarray(resized, np.float32)[:, :, ::-1]
+    return np.array(
+        [known.get(name, adapter.thresholds.get(kind, DEFAULT_THRESHOLD)) for name, kind in rows], np.float32
+    )
