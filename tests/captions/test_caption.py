@@ -5,17 +5,22 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from enogu.captions.caption import Rules, caption, plain
-from enogu.captions.stage import shuffled
+from enogu.captions.caption import Word, caption, text, written
+from enogu.captions.rules import Level, Rules
+from enogu.captions.sets import shuffled
 
 POST = [
-    ("count", "1girl"),
-    ("character", "miku"),
-    *(("general", f"tag {number}") for number in range(6)),
-    ("quality", "best quality"),
-    ("rating", "safe"),
+    Word("count", "1girl"),
+    Word("character", "miku"),
+    *(Word("general", f"tag {number}") for number in range(6)),
+    Word("quality", "best quality"),
+    Word("rating", "safe"),
 ]
-WORDS = [word for _, word in POST]
+WORDS = [word.text for word in POST]
+
+
+def plain(said, rules):
+    return text(written(said, rules), rules)
 
 
 def reads(rules, count=4000):

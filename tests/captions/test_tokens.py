@@ -1,12 +1,11 @@
 """The token report against counting each caption whole."""
 
 import numpy as np
-import polars as pl
 import pytest
 
-from enogu.captions.caption import Rules, plain
-from enogu.captions.compose import SCHEMA
-from enogu.captions.tokens import WINDOWS, report
+from enogu.captions.caption import Word, text, written
+from enogu.captions.rules import Rules
+from enogu.captions.tokens import WINDOWS, counted
 from enogu.core.networks.tokenizer import tokenize
 
 WORDS = ("1girl", "blue hair", "^_^", "hatsune miku (vocaloid)", "don't", "jäger", "c++", "初音ミク", ":d", "year 2019")
@@ -17,30 +16,18 @@ def posts():
     """Captions of 0 to 119 words, as (group, word) lists."""
     rng = np.random.default_rng(0)
     return [
-        [(str(rng.choice(["general", "artist"])), str(rng.choice(WORDS))) for _ in range(number)]
+        [Word(str(rng.choice(["general", "artist"])), str(rng.choice(WORDS))) for _ in range(number)]
         for number in range(120)
     ]
-
-
-def record(posts):
-    rows = [
-        {
-            "post": number,
-            "set": "tags",
-            "groups": [{"name": group, "words": [word]} for group, word in said],
-            "text": "",
-        }
-        for number, said in enumerate(posts)
-    ]
-    return pl.DataFrame(rows, schema=SCHEMA)
 
 
 @pytest.mark.parametrize("limit", [0, 20])
 def test_lengths_and_cuts_are_those_of_whole_captions(posts, limit):
     rules = Rules(limit=limit, priority=("artist",))
-    found = report(record(posts), {"tags": rules}, tokenize)["tags"]
-    texts = [plain(said, rules) for said in posts]
-    lengths = [len(tokenize(text)) for text in texts]
+    said = [written(one, rules) for one in posts]
+    found = counted(said, rules)
+    texts = [text(one, rules) for one in said]
+    lengths = [len(tokenize(one)) for one in texts]
     assert found["mean"] == pytest.approx(np.mean(lengths), abs=0.005)
     assert found["longest"] == max(lengths)
     assert sum(bar["posts"] for bar in found["histogram"]) == len(posts)
@@ -48,20 +35,20 @@ def test_lengths_and_cuts_are_those_of_whole_captions(posts, limit):
         assert bar["posts"] == sum(bar["from"] <= length < bar["to"] for length in lengths)
     for window, seen in zip(WINDOWS, found["windows"], strict=True):
         assert seen["posts_over"] == sum(length > window for length in lengths)
-        cut = [word for text in texts for word in _beyond(text, window)]
+        cut = [word for one in texts for word in _beyond(one, window)]
         assert seen["words_cut"] == len(cut)
         assert sum(seen["groups_cut"].values()) == len(cut)
         assert seen["most_cut"] == {word: cut.count(word) for word in seen["most_cut"]}
 
 
 def test_captions_of_no_words_have_no_tokens():
-    found = report(record([[], []]), {"tags": Rules()}, tokenize)["tags"]
+    found = counted([[], []], Rules())
     assert (found["mean"], found["longest"], found["histogram"]) == (0, 0, [{"from": 0, "to": 15, "posts": 2}])
 
 
-def _beyond(text, window):
+def _beyond(caption, window):
     """The words of a caption whose last token, or comma, lies beyond a window."""
-    words = text.split(", ") if text else []
+    words = caption.split(", ") if caption else []
     ends = [
         len(tokenize(", ".join(words[: place + 1]) + ("," if place + 1 < len(words) else "")))
         for place in range(len(words))

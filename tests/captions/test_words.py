@@ -7,12 +7,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from enogu.captions.words import check_span, percentile, rating_words, table, word
+from enogu.captions.percentile import Peers, percentile
+from enogu.captions.words import add_word, check_ratings, check_span, rating_table, table
 from enogu.core.records.errors import Refused
+from enogu.core.records.posts import RATINGS
 
 
 def said(kind, name, **columns):
-    return pl.DataFrame(columns).select(word(table(kind, name))).to_series().to_list()
+    posts = pl.DataFrame(columns).with_row_index("id").lazy()
+    return add_word(posts, table(kind, name), "word").sort("id").collect()["word"].to_list()
 
 
 @pytest.mark.parametrize(
@@ -77,7 +80,8 @@ def test_a_percentile_is_the_share_below_with_ties_counted_half():
     values = [None if rng.random() < 0.1 else int(value) for value in rng.integers(0, 12, 300)]
     group = rng.integers(0, 3, 300).tolist()
     frame = pl.DataFrame({"value": values, "group": group})
-    found = frame.select(percentile(pl.col("value"), ("group",))).to_series().to_list()
+    told = percentile(frame.with_row_index("id").lazy(), Peers(percentile_within=("group",)))
+    found = told.sort("id").collect()["value"].to_list()
     for value, name, share in zip(values, group, found, strict=True):
         peers = [other for other, its in zip(values, group, strict=True) if its == name and other is not None]
         if value is None:
@@ -111,9 +115,9 @@ def test_hakubooru_year_words(year, expected):
 
 
 def test_years_that_a_table_was_not_made_for_are_refused():
-    posts = pl.DataFrame({"created_at": [datetime(year, 1, 1, tzinfo=UTC) for year in (2012, 2025, 2026)]})
+    posts = pl.LazyFrame({"created_at": [datetime(year, 1, 1, tzinfo=UTC) for year in (2012, 2025, 2026)]})
     with pytest.raises(Refused, match=r"knows 2005 to 2024, but 2 posts are from 2025 to 2026.*'fifths'"):
-        check_span(posts, table("year", "hakubooru"), "hakubooru")
+        check_span(posts, table("year", "hakubooru"), "year")
 
 
 def test_fifths_follow_the_posts_own_dates():
@@ -130,8 +134,14 @@ def test_fifths_follow_the_posts_own_dates():
     ],
 )
 def test_rating_words(name, expected):
-    ratings = ["general", "sensitive", "questionable", "explicit", "unknown"]
-    assert pl.DataFrame({"rating": ratings}).select(rating_words(name)).to_series().to_list() == expected
+    words = rating_table(name)
+    assert [words[rating] for rating in RATINGS] == expected
+
+
+def test_a_rating_without_an_entry_is_refused():
+    posts = pl.LazyFrame({"rating": ["general", "risky", None]})
+    with pytest.raises(Refused, match=r"'kohaku'.* no entry for 'risky'"):
+        check_ratings(posts, rating_table("kohaku"), "kohaku")
 
 
 def test_an_unknown_table_is_refused_with_the_nearest():

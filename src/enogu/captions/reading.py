@@ -7,8 +7,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from enogu.captions.caption import Rules, Said, caption, plain
+from enogu.captions.caption import Said, Word, caption, text, written
+from enogu.captions.lexicon import TEXT
+from enogu.captions.ragged import Ragged
+from enogu.captions.record import sentences
+from enogu.captions.rules import Rules, from_plain
+from enogu.core.networks.tokenizer import tokenize
 from enogu.core.records.errors import Refused, unknown
 from enogu.core.records.files import read_json
 from enogu.core.records.seed import generator
@@ -16,71 +22,107 @@ from enogu.core.records.seed import generator
 
 def reader(folder: Path, seed: int) -> "Reader":
     """Open a captions folder for reading with a seed."""
-    rules = {name: _rules(raw) for name, raw in read_json(folder / "captions.json")["sets"].items()}
-    frame = pl.read_parquet(folder / "captions.parquet")
-    return Reader({name: (words_of(frame, name), rules[name]) for name in rules}, seed)
+    described = read_json(folder / "captions.json")
+    vocabulary = pl.read_parquet(folder / "packed" / "vocabulary.parquet")
+    texts = {group: Ragged(folder / "packed" / group) for group in described["texts"]}
+    words = Ragged(folder / "packed" / "words")
+    spelt = [Word(*row) for row in vocabulary.select("group", "text").rows()]
+    sets = {name: _view(spelt, from_plain(raw), described["groups"]) for name, raw in described["sets"].items()}
+    return Reader(folder, seed, words, texts=texts, sets=sets)
 
 
 @dataclass(frozen=True)
-class Words:
-    """The words of one caption set, packed: numbers into two vocabularies, one stretch per post."""
+class View:
+    """How a set sees the vocabulary: the words by number, and the rank of each word's group in its order."""
 
-    posts: np.ndarray  # (N,) int64, ascending
-    starts: np.ndarray  # (N + 1,) where each post's words start
-    words: np.ndarray  # (W,) uint32
-    groups: np.ndarray  # (W,) uint8
-    vocabulary: list[str]
-    names: list[str]
-
-    def said(self, post: int) -> Said:
-        """Return the words of a post with their groups, in order."""
-        row = int(np.searchsorted(self.posts, post))
-        if row == len(self.posts) or self.posts[row] != post:
-            raise Refused(f"post {post} has no caption here: were captions and latents made from the same posts?")
-        span = slice(self.starts[row], self.starts[row + 1])
-        pairs = zip(self.groups[span].tolist(), self.words[span].tolist(), strict=True)
-        return [(self.names[group], self.vocabulary[word]) for group, word in pairs]
+    rules: Rules
+    words: list[Word]
+    ranks: list[int]  # of the word's group in `order`, -1 where the set does not say it
+    fallback: list[int]
+    whole: bool  # every word is said, and is stored in this order
 
 
 class Reader:
     """Reads captions by post; the same for any number of workers and after any resume."""
 
-    def __init__(self, sets: Mapping[str, tuple[Words, Rules]], seed: int) -> None:
-        """Keep the sets by name."""
-        self._sets = sets
-        self._seed = seed
+    def __init__(
+        self, folder: Path, seed: int, words: Ragged, *, texts: Mapping[str, Ragged], sets: Mapping[str, View]
+    ) -> None:
+        """Keep what `reader` opened."""
+        self._folder, self._seed = folder, seed
+        self._words, self._texts, self._sets = words, texts, sets
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let each worker map the files for itself."""
+        return reader, (self._folder, self._seed)
+
+    @property
+    def posts(self) -> NDArray[np.int64]:
+        """Return the ids of all posts, ascending."""
+        return self._words.keys
+
+    @property
+    def sets(self) -> Mapping[str, Rules]:
+        """Return the rules of the caption sets by name."""
+        return {name: view.rules for name, view in self._sets.items()}
 
     def caption(self, post: int, *, epoch: int, set: str = "tags") -> str:
         """Return what the model reads for a post in an epoch."""
-        words, rules = self._of(set)
-        return caption(words.said(post), rules, generator(self._seed, "caption", epoch, post))
+        view, rng = self._of(set), generator(self._seed, "caption", epoch, post)
+        every = view.rules.shuffle_every
+        shuffler = generator(self._seed, "caption order", epoch // every, post) if every > 1 else None
+        return caption(self._said(view, post), view.rules, rng, shuffler=shuffler)
 
     def plain(self, post: int, set: str = "tags") -> str:
         """Return a post's caption in its written order, with nothing dropped."""
-        words, rules = self._of(set)
-        return plain(words.said(post), rules)
+        return text(self.written(post, set), self._of(set).rules)
 
-    def _of(self, name: str) -> tuple[Words, Rules]:
+    def written(self, post: int, set: str = "tags") -> Said:
+        """Return the words of that caption with their groups."""
+        view = self._of(set)
+        return written(self._said(view, post), view.rules)
+
+    def _said(self, view: View, post: int) -> Said:
+        row = self._words.row(post)
+        if row is None:
+            raise Refused(f"post {post} has no caption here: were captions and latents made from the same posts?")
+        numbers = row.tolist()
+        if not view.whole:
+            numbers = _ordered(numbers, view.ranks) or _ordered(numbers, view.fallback)
+        said = [view.words[number] for number in numbers]
+        if self._texts:
+            said = [self._told(word, view.rules, post) if word.text == TEXT else word for word in said]
+        return said
+
+    def _told(self, word: Word, rules: Rules, post: int) -> Word:
+        told = sentences(self._texts[word.group], post)
+        return word._replace(text=told, tokens=cost(told, rules) if rules.budget else 0)
+
+    def _of(self, name: str) -> View:
         if name not in self._sets:
             raise unknown("caption set", name, self._sets)
         return self._sets[name]
 
 
-def words_of(captions: pl.DataFrame, name: str) -> Words:
-    """Pack the words of one set of a captions record."""
-    rows = captions.filter(pl.col("set") == name).sort("post").with_row_index("row")
-    long = rows.explode("groups", empty_as_null=False).unnest("groups").explode("words", empty_as_null=False)
-    vocabulary, names = long["words"].unique().sort(), long["name"].unique().sort()
-    return Words(
-        posts=rows["post"].to_numpy(),
-        starts=np.searchsorted(long["row"].to_numpy(), np.arange(len(rows) + 1)),
-        words=(long["words"].rank("dense") - 1).cast(pl.UInt32).to_numpy(),
-        groups=(long["name"].rank("dense") - 1).cast(pl.UInt8).to_numpy(),
-        vocabulary=vocabulary.to_list(),
-        names=names.to_list(),
-    )
+def cost(text: str, rules: Rules) -> int:
+    """Return the tokens of a word and of the separator after it.
+
+    CLIP's pattern never joins characters across a space, so that a caption's tokens are the sum of its words'.
+    """
+    return len(tokenize(text + rules.separator))
 
 
-def _rules(raw: Mapping[str, Any]) -> Rules:
-    lists = {"shuffled": frozenset, "never_drop": frozenset, "priority": tuple}
-    return Rules(**{name: lists[name](value) if name in lists else value for name, value in raw.items()})
+def _view(words: list[Word], rules: Rules, stored: list[str]) -> View:
+    if rules.budget:
+        words = [word._replace(tokens=cost(word.text, rules)) for word in words]
+    ranks, fallback = (_ranks(words, order) for order in (rules.order, rules.fallback))
+    return View(rules, words, ranks, fallback, whole=list(rules.order) == stored)
+
+
+def _ranks(words: list[Word], order: tuple[str, ...]) -> list[int]:
+    rank = {group: number for number, group in enumerate(order)}
+    return [rank.get(word.group, -1) for word in words]
+
+
+def _ordered(numbers: list[int], ranks: list[int]) -> list[int]:
+    return sorted((number for number in numbers if ranks[number] >= 0), key=ranks.__getitem__)

@@ -1,64 +1,74 @@
 """Compose the captions of a manifest, keep the rules for reading them, count their tokens."""
 
-from dataclasses import asdict
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from polars.io.plugins import register_io_source
 
-from enogu.captions.caption import Rules
-from enogu.captions.compose import compose
-from enogu.captions.config import MARK, CaptionsConfig, CaptionSet
+from enogu.captions.compose import Composer, batches, composer, needed
+from enogu.captions.config import CaptionsConfig
+from enogu.captions.ragged import RaggedWriter
+from enogu.captions.reading import reader
+from enogu.captions.record import SCHEMA, record, spelt, with_sentences
+from enogu.captions.rules import to_plain
+from enogu.captions.sets import rules_of
+from enogu.captions.texts import sources, store
 from enogu.captions.tokens import report
-from enogu.captions.words import check_span, table
-from enogu.core.networks.tokenizer import tokenize
 from enogu.core.records.files import atomic_path, write_json
 from enogu.core.records.job import Job
-from enogu.core.records.posts import read_manifest
 
-NUMBERS = ("id", "rating", "score", "fav_count", "aesthetic", "created_at")  # what words are made from
+NUMBERS = ("id", "source", "rating", "score", "fav_count", "aesthetic", "created_at")  # what words are made from
+ROW_GROUP = 20_000  # rows of captions.parquet
 
 
 def run(config: CaptionsConfig, job: Job) -> dict[str, Any]:
-    """Write captions.parquet, captions.json and tokens.json; return counts and token lengths."""
-    folder = job.one("posts")
-    posts = read_manifest(folder).frame
-    if config.year:
-        check_span(posts, table("year", config.year), config.year)
-    everyone = pl.read_parquet(folder / "posts.parquet", columns=list(NUMBERS))
-    captions = compose(posts, everyone, config)
-    job.progress(len(posts), len(posts), "captions")
-    rules = {name: rules_of(config, one) for name, one in config.sets.items()}
-    tokens = report(captions, rules, tokenize)
+    """Write captions.parquet, captions.json, packed/, texts.json and tokens.json; return counts and token lengths."""
+    folder, packed = job.one("posts"), job.out / "packed"
+    posts, everyone = pl.scan_parquet(folder / "manifest.parquet"), pl.scan_parquet(folder / "posts.parquet")
+    told = {
+        group: store(found, packed / group)
+        for group, found in sources(posts, config.texts, config.text_key, columns=config.text_columns).items()
+        if group in config.said()
+    }
+    made = composer(posts, everyone.select(*NUMBERS), config, texts={group: packed / group for group in told})
     with atomic_path(job.out / "captions.parquet") as part:
-        captions.write_parquet(part)
+        _write(made, posts, config, job=job, path=part)
+    with atomic_path(packed / "vocabulary.parquet") as part:
+        made.lexicon.vocabulary.write_parquet(part)
+    rules = {name: rules_of(config, one, made.lexicon.vocabulary["text"]) for name, one in config.sets.items()}
+    sets = {name: to_plain(rule) for name, rule in rules.items()}
+    write_json(job.out / "captions.json", {"groups": config.said(), "texts": list(told), "sets": sets})
+    tokens = report(reader(job.out, config.seed), config.seed, job.progress)
+    write_json(job.out / "texts.json", told)
     write_json(job.out / "tokens.json", tokens)
-    write_json(job.out / "captions.json", {"sets": {name: _plain(rule) for name, rule in rules.items()}})
-    return {"posts": len(posts), "sets": {name: _figures(one) for name, one in tokens.items()}}
+    kinds = {"texts": {group: one["kinds"] for group, one in told.items()}} if told else {}
+    return {"posts": _number(posts), "sets": {name: _figures(one) for name, one in tokens.items()}, **kinds}
 
 
-def rules_of(config: CaptionsConfig, one: CaptionSet) -> Rules:
-    """Return how a caption set is read."""
-    return Rules(
-        shuffled=shuffled(one.order or config.order, config.shuffle_after),
-        limit=one.limit,
-        priority=one.priority,
-        drop_caption=config.drop_caption,
-        drop_tags=config.drop_tags,
-        drop_varied=config.drop_varied,
-        never_drop=frozenset(config.never_drop),
-    )
+def _write(made: Composer, posts: pl.LazyFrame, config: CaptionsConfig, *, job: Job, path: Path) -> None:
+    """Stream the record to `path`, and on the way pack the same words for reading."""
+    writer, total, done = RaggedWriter(job.out / "packed" / "words", np.uint32), _number(posts), 0
+
+    def rows(*_: object) -> Iterator[pl.DataFrame]:
+        nonlocal done
+        for batch in batches(needed(posts)):
+            words = made.words(batch)
+            sizes = np.bincount(words["row"].to_numpy(), minlength=len(batch))
+            writer.append(batch["id"].to_numpy(), sizes, words["word"].to_numpy())
+            said = with_sentences(spelt(words, made.lexicon.vocabulary), batch, made.texts)
+            done += len(batch)
+            job.progress(done, total, "captions")
+            yield record(batch, said, config)
+
+    register_io_source(rows, schema=pl.Schema(SCHEMA)).sink_parquet(path, row_group_size=ROW_GROUP)
+    writer.close()
 
 
-def shuffled(order: tuple[str, ...], after: str) -> frozenset[str]:
-    """Return the groups that change places: from `after` to the next mark, or to the end."""
-    if not after:
-        return frozenset()
-    rest = order[order.index(after) + 1 :]
-    return frozenset(rest[: rest.index(MARK)] if MARK in rest else rest)
-
-
-def _plain(rules: Rules) -> dict[str, Any]:
-    return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in asdict(rules).items()}
+def _number(posts: pl.LazyFrame) -> int:
+    return int(posts.select(pl.len()).collect().item())
 
 
 def _figures(tokens: dict[str, Any]) -> dict[str, Any]:

@@ -1,75 +1,125 @@
 """The token report: how long captions are for CLIP, and what a window of 75, 150 or 225 tokens cuts off."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
-import polars as pl
 
-from enogu.captions.caption import Rules
+from enogu.captions.caption import Said, kept
+from enogu.captions.reading import Reader
+from enogu.captions.rules import Rules
+from enogu.core.networks.tokenizer import tokenize
+from enogu.core.records.progress import Progress, silent
+from enogu.core.records.seed import generator
 
 WINDOWS = (75, 150, 225)  # tokens between start and end in one, two and three chunks of 77
 BIN = 15  # tokens; divides every window
 NAMED = 20  # words named in the list of what is cut
+SAMPLE = 50_000  # posts counted; of more, a sample, which tells a share to within half a percent
+REMEMBERED = 1 << 18  # words whose tokens are remembered
+LONGEST_REMEMBERED = 60  # characters; sentences rarely come twice
 
-Tokenize = Callable[[str], list[int]]
+
+@dataclass
+class Cut:
+    """What a window cuts off, by place and, for comparison, by the priority of groups."""
+
+    window: int
+    posts: int = 0
+    words: Counter[str] = field(default_factory=Counter)
+    groups: Counter[str] = field(default_factory=Counter)
+    groups_by_priority: Counter[str] = field(default_factory=Counter)
+
+    def add(self, said: Said, ends: list[int], rules: Rules) -> None:
+        """Count one caption that is longer than the window."""
+        self.posts += 1
+        for word, end in zip(said, ends, strict=True):
+            if end > self.window:
+                self.words[word.text if len(word.text) <= LONGEST_REMEMBERED else f"({word.group})"] += 1
+                self.groups[word.group] += 1
+        costs = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+        priced = [word._replace(tokens=cost) for word, cost in zip(said, costs, strict=True)]
+        left = Counter(
+            word.group for word in kept(priced, replace(rules, limit=0, budget=self.window), range(len(said)))
+        )
+        self.groups_by_priority += Counter(word.group for word in said) - left
+
+    def told(self, posts: int, words: int) -> dict[str, Any]:
+        """Return the figures."""
+        cut = sum(self.words.values())
+        named = sorted(self.words.items(), key=lambda entry: (-entry[1], entry[0]))[:NAMED]
+        return {
+            "tokens": self.window,
+            "posts_over": self.posts,
+            "share_over": round(self.posts / max(1, posts), 4),
+            "words_cut": cut,
+            "share_cut": round(cut / max(1, words), 4),
+            "groups_cut": dict(self.groups.most_common()),
+            "most_cut": dict(named),
+            "groups_cut_by_priority": dict(self.groups_by_priority.most_common()),
+        }
 
 
-def report(captions: pl.DataFrame, rules: Mapping[str, Rules], tokenize: Tokenize) -> dict[str, Any]:
+def report(captions: Reader, seed: int, progress: Progress = silent) -> dict[str, Any]:
     """Return, for each caption set, lengths and what is cut, read in the written order."""
-    return {name: _of_set(captions.filter(pl.col("set") == name), rule, tokenize) for name, rule in rules.items()}
+    posts = captions.posts
+    if len(posts) > SAMPLE:
+        chosen = generator(seed, "token report").choice(len(posts), SAMPLE, replace=False)
+        posts = posts[np.sort(chosen)]
+    found = {}
+    for number, (name, rules) in enumerate(captions.sets.items()):
+        found[name] = {
+            "of": len(captions.posts),
+            **counted((captions.written(post, name) for post in posts.tolist()), rules),
+        }
+        progress(number + 1, len(captions.sets), "token reports")
+    return found
 
 
-def _of_set(captions: pl.DataFrame, rules: Rules, tokenize: Tokenize) -> dict[str, Any]:
-    words = counted(_limited(_long(captions), rules), tokenize)
-    ends = words.group_by("post").agg(pl.col("end").max())
-    lengths = captions.select("post").join(ends, on="post", how="left")["end"].fill_null(0).to_numpy()
-    p5, p50, p95, longest = np.quantile(lengths, (0.05, 0.5, 0.95, 1.0), method="nearest").tolist()
+def counted(captions: Iterable[Said], rules: Rules, windows: Sequence[int] = WINDOWS) -> dict[str, Any]:
+    """Return the lengths of captions, and what each window cuts off."""
+    cuts, lengths, words = [Cut(window) for window in windows], list[int](), 0
+    for said in captions:
+        ends = token_ends([word.text for word in said], rules.separator)
+        lengths.append(ends[-1] if ends else 0)
+        words += len(said)
+        for cut in cuts:
+            if lengths[-1] > cut.window:
+                cut.add(said, ends, rules)
+    tokens = np.array(lengths or [0])
+    p5, p50, p95, longest = np.quantile(tokens, (0.05, 0.5, 0.95, 1.0), method="nearest").tolist()
     return {
-        "posts": len(captions),
-        "mean": round(float(lengths.mean()), 2),
+        "posts": len(lengths),
+        "mean": round(float(tokens.mean()), 2),
         "p5": p5,
         "p50": p50,
         "p95": p95,
         "longest": longest,
-        "histogram": _histogram(lengths),
-        "windows": [_window(words, lengths, window) for window in WINDOWS],
+        "histogram": _histogram(tokens),
+        "windows": [cut.told(len(lengths), words) for cut in cuts],
     }
 
 
-def counted(words: pl.DataFrame, tokenize: Tokenize) -> pl.DataFrame:
-    """Add to each word (post, group, word; in order) the number of tokens up to its `end`, with its comma.
+def token_ends(words: Sequence[str], separator: str = ", ") -> list[int]:
+    """Return the number of tokens of a caption up to the end of each word, with the separator that follows it.
 
     CLIP's pattern never joins characters across a space, so that a caption's tokens are the sum of its words'.
     """
-    vocabulary = words["word"].unique().to_list()
-    costs = pl.DataFrame(
-        {
-            "word": pl.Series(vocabulary, dtype=pl.String),
-            "alone": pl.Series([len(tokenize(word)) for word in vocabulary], dtype=pl.Int64),
-            "with_comma": pl.Series([len(tokenize(word + ",")) for word in vocabulary], dtype=pl.Int64),
-        }
-    )
-    last = pl.int_range(pl.len()).over("post") == pl.len().over("post") - 1
-    cost = pl.when(last).then("alone").otherwise("with_comma")
-    return words.join(costs, on="word", maintain_order="left").with_columns(end=cost.cum_sum().over("post"))
+    last = len(words) - 1
+    return list(accumulate(_tokens(word if place == last else word + separator) for place, word in enumerate(words)))
 
 
-def _long(captions: pl.DataFrame) -> pl.DataFrame:
-    rows = captions.select("post", "groups").explode("groups", empty_as_null=False).unnest("groups")
-    return rows.explode("words", empty_as_null=False).rename({"name": "group", "words": "word"})
+def _tokens(text: str) -> int:
+    return _remembered(text) if len(text) <= LONGEST_REMEMBERED else len(tokenize(text))
 
 
-def _limited(words: pl.DataFrame, rules: Rules) -> pl.DataFrame:
-    """Keep what `caption.plain` keeps under a limit."""
-    if not rules.limit:
-        return words
-    rank = pl.col("group").replace_strict(
-        list(rules.priority), list(range(len(rules.priority))), default=len(rules.priority), return_dtype=pl.Int64
-    )
-    place = pl.int_range(pl.len(), dtype=pl.Int64)
-    order = (rank * 1_000_000 + place.over("post")).rank("ordinal").over("post")
-    return words.filter(order <= rules.limit)
+@lru_cache(maxsize=REMEMBERED)
+def _remembered(text: str) -> int:
+    return len(tokenize(text))
 
 
 def _histogram(lengths: np.ndarray) -> list[dict[str, int]]:
@@ -78,18 +128,3 @@ def _histogram(lengths: np.ndarray) -> list[dict[str, int]]:
         {"from": number * BIN, "to": (number + 1) * BIN, "posts": count}
         for number, count in zip(bins.tolist(), posts.tolist(), strict=True)
     ]
-
-
-def _window(words: pl.DataFrame, lengths: np.ndarray, window: int) -> dict[str, Any]:
-    cut = words.filter(pl.col("end") > window)
-    groups = cut["group"].value_counts(sort=True)
-    named = cut["word"].value_counts(sort=True).sort("count", "word", descending=[True, False]).head(NAMED)
-    return {
-        "tokens": window,
-        "posts_over": int((lengths > window).sum()),
-        "share_over": round(float((lengths > window).mean()), 4),
-        "words_cut": len(cut),
-        "share_cut": round(len(cut) / max(1, len(words)), 4),
-        "groups_cut": dict(groups.rows()),
-        "most_cut": dict(named.rows()),
-    }

@@ -29,8 +29,18 @@ class Kind:
 KINDS = MappingProxyType(
     {
         "booru": Kind(config="enogu.mini.config:BooruConfig", run="enogu.mini.stage:run_booru"),
-        "posts": Kind(config="enogu.posts.config:PostsConfig", run="enogu.posts.stage:run", paths=("source", "images")),
-        "captions": Kind(config="enogu.captions.config:CaptionsConfig", run="enogu.captions.stage:run"),
+        "posts": Kind(
+            config="enogu.posts.config:PostsConfig",
+            run="enogu.posts.stage:run",
+            version=2,
+            paths=("source", "images", "tags"),
+        ),
+        "captions": Kind(
+            config="enogu.captions.config:CaptionsConfig",
+            run="enogu.captions.stage:run",
+            version=2,
+            paths=("aliases", "implications", "words", "texts"),
+        ),
         "latents": Kind(config="enogu.latents.config:LatentsConfig", run="enogu.latents.stage:run"),
         "vae": Kind(config="enogu.mini.config:VaeConfig", run="enogu.mini.stage:run_vae", model="model.safetensors"),
         "text": Kind(
