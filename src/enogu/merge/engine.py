@@ -1,4 +1,4 @@
-"""The streaming engine: pieces are computed by a few threads and written in order, whatever the threads do."""
+"""The streaming engine: slabs are read, hashed and computed by a few threads and written in order, whatever they do."""
 
 import hashlib
 import math
@@ -6,25 +6,24 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from enogu.core.networks.stream import StreamWriter, Written, as_bytes, open_writer
-from enogu.core.records.errors import Failed
-from enogu.core.records.hashes import sha256_file
+from enogu.core.networks.direct import DirectFile, sha256_direct
+from enogu.core.networks.stream import Reader, StreamWriter, Written, as_bytes, open_writer
 from enogu.core.records.progress import Progress, silent
-from enogu.merge.evaluate import Evaluation, cuts, unit
-from enogu.merge.inputs import Input, open_inputs
+from enogu.merge.computation import PIECE, PRECISION, Computation, copied, measured_before, one_thread_each
+from enogu.merge.evaluate import Cut, Evaluation
+from enogu.merge.fingerprint import Fingerprint
+from enogu.merge.inputs import open_inputs
 from enogu.merge.plan import KeyPlan, Plan
+from enogu.merge.slabs import Loaded, Loader, Memory, Part, Slab
 
-PIECE = 1 << 16  # elements: small enough for the allocator to hand out the same memory again and again
+MEMORY = 160 << 20  # bytes of inputs that wait, are computed or are hashed
 MAX_THREADS = 8  # more only wait for the disk
+READERS = 2  # slabs read at once: one read leaves a disk idle between its blocks
 AHEAD = 2  # tensors that are measured before they are computed
-PRECISION = {"fp32": torch.float32, "fp64": torch.float64}
-
 
 Describe = Callable[[Mapping[str, str]], Mapping[str, str]]
 
@@ -45,137 +44,176 @@ class Engine:
 
     threads: int = 2
     piece: int = PIECE
+    memory: int = MEMORY
     progress: Progress = silent
 
     def run(self, plan: Plan, files: Mapping[str, Path], out: Path, *, describe: Describe = nothing) -> Written:
         """Write the merge of a plan; `describe` makes the metadata from the parents' hashes, which are known last."""
+        dtype = PRECISION[plan.config.precision]
         with ExitStack() as stack:
-            sources = {name: files[name] for name in plan.sources}
-            readers = stack.enter_context(open_inputs(sources, dtype=PRECISION[plan.config.precision]))
-            stack.enter_context(_one_thread_each())
+            used = {name: files[name] for name in plan.sources}
+            readers = stack.enter_context(open_inputs(used, dtype=dtype))
+            direct = {name: stack.enter_context(DirectFile(path)) for name, path in used.items()}
+            stack.enter_context(one_thread_each())
             specs = {key: item.spec for key, item in plan.kept.items()}
             unknown = {name: placeholder(name) for name in plan.sources}
             writer = stack.enter_context(open_writer(out, specs, describe(unknown)))
-            pool = stack.enter_context(ThreadPoolExecutor(max(1, min(self.threads, MAX_THREADS))))
-            hasher = stack.enter_context(ThreadPoolExecutor(1))
-            try:
-                hashes = {name: hasher.submit(sha256_file, files[name]) for name in plan.sources}
-                self._write(_Run(plan, readers, self.piece), pool, writer)
-                writer.metadata = describe({name: each.result() for name, each in hashes.items()})
-            except BaseException:
-                hasher.shutdown(cancel_futures=True)
-                pool.shutdown(cancel_futures=True)
-                raise
+            loader = Loader(readers, {name: file for name, file in direct.items() if isinstance(readers[name], Reader)})
+            threads = max(1, min(self.threads, MAX_THREADS))
+            crew = stack.enter_context(_crew(threads))
+            hashes = Hashes(plan, loader, used, crew=crew)
+            self._write(
+                _Run(Computation(plan, self.piece), loader, crew, self.memory // _slots(threads)), hashes, writer
+            )
+            writer.metadata = describe(hashes.finish())
         assert writer.written is not None
         return writer.written
 
-    def _write(self, run: "_Run", pool: ThreadPoolExecutor, writer: StreamWriter) -> None:
-        waiting: deque[tuple[_Piece, Future[Tensor]]] = deque()
-        total, done = run.plan.out_bytes, 0
-        for piece in run.pieces(pool):
-            waiting.append((piece, pool.submit(piece.compute)))
-            while len(waiting) > 2 * self.threads:
-                done += _flush(writer, *waiting.popleft())
+    def _write(self, run: "_Run", hashes: "Hashes", writer: StreamWriter) -> None:
+        slots = _slots(run.crew.threads)
+        flight: deque[_Flight] = deque()
+        free = [(Memory(), Memory()) for _ in range(slots)]
+        total, done = run.computation.plan.out_bytes, 0
+        for slab in run.slabs():
+            if not free:
+                done += self._land(flight.popleft(), writer, free)
                 self.progress(done, total, "bytes")
-        while waiting:
-            done += _flush(writer, *waiting.popleft())
+            memory, out = free.pop()
+            loaded = run.crew.read.submit(run.loader.load, slab, memory)
+            computed = run.crew.compute.submit(run.compute, loaded, out)
+            flight.append(_Flight(computed, hashes.feed(loaded), (memory, out)))
+        while flight:
+            done += self._land(flight.popleft(), writer, free)
             self.progress(done, total, "bytes")
+
+    def _land(self, flight: "_Flight", writer: StreamWriter, free: list[tuple[Memory, Memory]]) -> int:
+        written = 0
+        for part, data in flight.computed.result():
+            writer.write(part.item.key, data, offset=part.start * part.item.spec.dtype.itemsize)
+            written += len(data)
+        for hashed in flight.hashed:
+            hashed.result()
+        free.append(flight.memory)
+        return written
 
 
 @dataclass(frozen=True)
-class _Piece:
-    """Elements [start, stop) of one tensor of the result."""
+class _Flight:
+    """A slab under way: what is computed of it, who else looks at its bytes, where they lie."""
 
-    item: KeyPlan
-    evaluation: Evaluation
-    start: int
-    stop: int
-    finite: bool  # whether NaN and infinities stop the merge
-
-    def compute(self) -> Tensor:
-        """Return the elements as they go into the file."""
-        if self.item.action == "copied":
-            (name,) = self.item.result.models()
-            return self.evaluation.read(name, self.start, self.stop)
-        result = self.evaluation.value(self.item.result, self.start, self.stop).to(self.item.spec.dtype)
-        if self.finite and not _finite(result):
-            raise Failed(self._blame())
-        return result
-
-    def _blame(self) -> str:
-        for name in sorted(set(self.item.result.models())):
-            if not _finite(self.evaluation.read(name, self.start, self.stop)):
-                remedy = "repair it, or let it through with nonfinite = 'keep'"
-                return f"{self.item.key} of {name} holds NaN or infinities; {remedy}"
-        kind = str(self.item.spec.dtype).removeprefix("torch.")
-        return f"{self.item.key}: the result does not fit into {kind}; write it wider, or change the formula"
+    computed: Future[list[tuple[Part, memoryview]]]
+    hashed: list[Future[None]]
+    memory: tuple[Memory, Memory]
 
 
-def _finite(values: Tensor) -> bool:
-    """Return whether all elements are finite; a finite sum, which is quick to have, says so."""
-    wide = values if values.itemsize > 1 else values.float()  # torch does not sum 8-bit floats
-    return math.isfinite(float(wide.sum(dtype=torch.float32))) or bool(torch.isfinite(wide).all())
+@dataclass(frozen=True)
+class Crew:
+    """The threads of a merge, by what they do."""
+
+    threads: int
+    read: ThreadPoolExecutor
+    measure: ThreadPoolExecutor
+    compute: ThreadPoolExecutor
+    hashing: tuple[ThreadPoolExecutor, ...]  # one thread each, so that a file's bytes come in order
 
 
-def _flush(writer: StreamWriter, piece: _Piece, computed: Future[Tensor]) -> int:
-    data = as_bytes(computed.result())
-    writer.write(piece.item.key, data, offset=piece.start * piece.item.spec.dtype.itemsize)
-    return len(data)
+def _slots(threads: int) -> int:
+    return threads + READERS
+
+
+@contextmanager
+def _crew(threads: int) -> Iterator[Crew]:
+    pools = [ThreadPoolExecutor(size) for size in (READERS, threads, threads, *[1] * threads)]
+    try:
+        yield Crew(threads, read=pools[0], measure=pools[1], compute=pools[2], hashing=tuple(pools[3:]))
+    finally:
+        for pool in reversed(pools):
+            pool.shutdown(cancel_futures=True)
+
+
+class Hashes:
+    """The SHA-256 of every parent: beside the merge where its file is read in order, on their own elsewhere."""
+
+    def __init__(self, plan: Plan, loader: Loader, files: Mapping[str, Path], *, crew: Crew) -> None:
+        """Begin with the files that are not read in order."""
+        items = plan.kept.values()
+        self._fed = {
+            name: (Fingerprint(file), crew.hashing[i % crew.threads])
+            for i, (name, file) in enumerate(loader.files.items())
+            if loader.in_order(name, items)
+        }
+        self._loader = loader
+        self._others = {
+            name: crew.hashing[i % crew.threads].submit(sha256_direct, path)
+            for i, (name, path) in enumerate(files.items())
+            if name not in self._fed
+        }
+
+    def feed(self, loading: Future[Loaded]) -> list[Future[None]]:
+        """Hash a slab once it is loaded."""
+        return [pool.submit(_feed, loading, name, fingerprint) for name, (fingerprint, pool) in self._fed.items()]
+
+    def finish(self) -> dict[str, str]:
+        """Return the hashes by model."""
+        fed = {name: pool.submit(fingerprint.finish) for name, (fingerprint, pool) in self._fed.items()}
+        return {name: each.result() for name, each in {**fed, **self._others}.items()}
 
 
 @dataclass(frozen=True)
 class _Run:
-    """The pieces of a plan in the order of the file."""
+    """The work of a plan, slab by slab in the order of the file."""
 
-    plan: Plan
-    readers: Mapping[str, Input]
-    piece: int
+    computation: Computation
+    loader: Loader
+    crew: Crew
+    nbytes: int  # of inputs per slab
+    _evaluations: dict[str, Future[Evaluation]] = field(default_factory=dict)
+    _spare: list[tuple[Memory, Memory]] = field(default_factory=list)
 
-    def pieces(self, pool: ThreadPoolExecutor) -> Iterator[_Piece]:
-        """Yield every piece, its tensor measured; tensors are measured a few ahead of being computed."""
-        ahead: deque[tuple[KeyPlan, Future[Evaluation]]] = deque()
-        for item in self.plan.kept.values():
-            ahead.append((item, pool.submit(self.measure, item)))
-            if len(ahead) > AHEAD:
-                yield from self.cut(*_measured(ahead.popleft()))
-        while ahead:
-            yield from self.cut(*_measured(ahead.popleft()))
+    def slabs(self) -> Iterator[Slab]:
+        """Yield every slab; tensors of several slabs are measured a few ahead of being computed."""
+        items = [item for item in self.computation.plan.kept.values() if math.prod(item.spec.shape)]
+        slabs = list(self._slabs(items, self.nbytes))
+        firsts = [[part.item for part in slab.parts if part.start == 0 and measured_before(part)] for slab in slabs]
+        large, begun = [item for items in firsts for item in items], 0
+        for slab, first in zip(slabs, firsts, strict=True):
+            begun += len(first)
+            for item in large[len(self._evaluations) : begun + AHEAD]:
+                self._evaluations[item.key] = self.crew.measure.submit(self._measured, item)
+            yield slab
 
-    def measure(self, item: KeyPlan) -> Evaluation:
-        """Let the methods of a tensor see the whole of it."""
-        config = self.plan.config
-        evaluation = Evaluation(item.key, item.spec.shape, self.readers, PRECISION[config.precision], config.seed)
-        evaluation.measure(item.result, self._step(item))
+    def compute(self, loading: Future[Loaded], memory: Memory) -> list[tuple[Part, memoryview]]:
+        """Return the bytes of a slab as they go into the file."""
+        loaded = loading.result()
+        parts = loaded.slab.parts
+        rooms = memory.take([_room(part) for part in parts])
+        return [(part, self._part(loaded, part, here)) for part, here in zip(parts, rooms, strict=True)]
+
+    def _part(self, loaded: Loaded, part: Part, memory: memoryview) -> memoryview:
+        item = part.item
+        if item.action == "copied":
+            return as_bytes(copied(item, Cut(part.start, part.stop, loaded.readers)))
+        pieces = partial(loaded.cuts, part, self.computation.step(item))
+        before = measured_before(part)
+        evaluation = self._evaluations[item.key].result() if before else self.computation.measured(item, pieces)
+        return self.computation.fill(part, pieces(), evaluation, memory=memory)
+
+    def _measured(self, item: KeyPlan) -> Evaluation:
+        memory = self._spare.pop() if self._spare else (Memory(), Memory())
+        slabs, step = list(self._slabs([item], self.nbytes // 2)), self.computation.step(item)
+        passes = partial(self.loader.passes, slabs, step, memory, pool=self.crew.read)
+        evaluation = self.computation.measured(item, passes)
+        self._spare.append(memory)
         return evaluation
 
-    def cut(self, item: KeyPlan, evaluation: Evaluation) -> Iterator[_Piece]:
-        """Yield the pieces of one tensor."""
-        for start, stop in cuts(math.prod(item.spec.shape), self._step(item)):
-            yield _Piece(item, evaluation, start, stop, self.plan.config.nonfinite == "refuse")
-
-    def _step(self, item: KeyPlan) -> int:
-        together = unit(item.result, item.spec.shape)
-        return max(self.piece // together, 1) * together
+    def _slabs(self, items: list[KeyPlan], nbytes: int) -> Iterator[Slab]:
+        return self.loader.slabs(items, {item.key: self.computation.step(item) for item in items}, nbytes=nbytes)
 
 
-def _measured(waiting: tuple[KeyPlan, "Future[Evaluation]"]) -> tuple[KeyPlan, Evaluation]:
-    return waiting[0], waiting[1].result()
+def _room(part: Part) -> int:
+    """Return the bytes of a part in the file, rounded so that the next one begins at a whole element."""
+    return -(-(part.stop - part.start) * part.item.spec.dtype.itemsize // 8) * 8
 
 
-def compute(plan: Plan, readers: Mapping[str, Input], key: str) -> Iterator[Tensor]:
-    """Yield one tensor of the result, piece by piece, as it would be written."""
-    run = _Run(plan, readers, PIECE)
-    item = plan.kept[key]
-    with _one_thread_each():
-        yield from (piece.compute() for piece in run.cut(item, run.measure(item)))
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Keep torch from splitting what the engine's own threads split: sums must not depend on the machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _feed(loading: Future[Loaded], name: str, fingerprint: Fingerprint) -> None:
+    fingerprint.feed(loading.result().windows.get(name, ()))

@@ -1,7 +1,7 @@
 """The value of a combination over a stretch of one tensor, in the precision of the arithmetic."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,68 +14,75 @@ from enogu.merge.inputs import Input
 from enogu.merge.stretch import Stretch
 
 
+@dataclass(frozen=True)
+class Cut:
+    """Elements [start, stop) of a tensor, and the readers that have them."""
+
+    start: int
+    stop: int
+    readers: Mapping[str, Input]
+
+    def read(self, model: str, key: str) -> Tensor:
+        """Return a model's elements as the file has them, flat; not to be changed, the bytes may be shared."""
+        return self.readers[model].stretch(key, self.start, self.stop)
+
+
 @dataclass
 class Evaluation:
     """One tensor of the result; `measured` is filled bottom up, then pieces can be asked for in any order."""
 
     key: str
     shape: tuple[int, ...]
-    readers: Mapping[str, Input]
     dtype: torch.dtype
     seed: int
     measured: dict[Applied, Any] = field(default_factory=dict)
 
-    def read(self, model: str, start: int, stop: int) -> Tensor:
-        """Return elements [start, stop) of a model's tensor as the file has them, flat."""
-        return self.readers[model].stretch(self.key, start, stop)
-
-    def value(self, combination: Combination, start: int, stop: int) -> Tensor:
-        """Return elements [start, stop) of a combination, flat.
-
-        Products and sums are separate roundings, so that no cut into pieces changes a bit.
-        """
+    def value(self, combination: Combination, cut: Cut) -> Tensor:
+        """Return a combination's elements, flat, in memory that nobody else holds."""
         total: Tensor | None = None
         for node, coefficient in combination.terms:
-            part = self._node(node, start, stop)  # fresh: nobody else holds it
-            if coefficient != 1.0:
-                part = part.mul_(coefficient)
-            total = part if total is None else total.add_(part)
-        return torch.zeros(stop - start, dtype=self.dtype) if total is None else total
+            part = self._node(node, cut)
+            if total is None:
+                total = part.to(self.dtype, copy=isinstance(node, Model))  # a model's bytes are not ours to change
+                total = total if coefficient == 1.0 else total.mul_(coefficient)
+            else:
+                wide = part if part.itemsize > 1 else part.to(self.dtype)  # torch adds no 8-bit floats
+                total = total.add_(wide, alpha=coefficient)  # widened and fused on the way, wherever the cuts are
+        return torch.zeros(cut.stop - cut.start, dtype=self.dtype) if total is None else total
 
-    def measure(self, combination: Combination, step: int) -> None:
+    def measure(self, combination: Combination, cuts: Callable[[], Iterator[Cut]]) -> None:
         """Let every method beneath that must see the whole tensor first do so, innermost first."""
         for node, _ in combination.terms:
             if isinstance(node, Adapted):
-                self.measure(node.weight, step)
+                self.measure(node.weight, cuts)
             if not isinstance(node, Applied) or node in self.measured:
                 continue
             for tensor in node.tensors:
-                self.measure(tensor, step)
+                self.measure(tensor, cuts)
             if node.method.measure is not None:
 
                 def pieces(node: Applied = node) -> Iterator[list[Tensor]]:
-                    for start, stop in cuts(math.prod(self.shape), step):
-                        yield [self._shaped(self.value(t, start, stop), node) for t in node.tensors]
+                    for cut in cuts():
+                        yield [self._shaped(self.value(t, cut), node) for t in node.tensors]
 
                 self.measured[node] = node.method.measure(pieces, **dict(node.options))
 
-    def _node(self, node: Node, start: int, stop: int) -> Tensor:
+    def _node(self, node: Node, cut: Cut) -> Tensor:
         if isinstance(node, Model):
-            return self.read(node.name, start, stop).to(self.dtype)
+            return cut.read(node.name, self.key)
         if isinstance(node, Adapted):
-            adapter = self.readers[node.adapter]
+            adapter = cut.readers[node.adapter]
             assert isinstance(adapter, Adapter)
-            return adapter.at(self.key, self.value(node.weight, start, stop).reshape(self.shape)).reshape(-1)
-        tensors = [self._shaped(self.value(tensor, start, stop), node) for tensor in node.tensors]
+            return adapter.at(self.key, self.value(node.weight, cut).reshape(self.shape)).reshape(-1)
+        tensors = [self._shaped(self.value(tensor, cut), node) for tensor in node.tensors]
         single = sum(not slot.many for slot in node.method.slots)
         arguments = [*tensors[:single], *([tensors[single:]] if single < len(node.method.slots) else [])]
         lent: dict[str, Any] = {}
         if "measured" in node.method.wants:
             lent["measured"] = self.measured[node]
         if "elements" in node.method.wants:
-            lent["elements"] = Stretch(
-                self.seed, self.key, start, self.shape, tuple(tensor.spelling for tensor in node.tensors)
-            )
+            names = tuple(tensor.spelling for tensor in node.tensors)
+            lent["elements"] = Stretch(self.seed, self.key, cut.start, self.shape, names)
         result: Tensor = node.method(*arguments, **dict(node.options), **lent)
         return result.reshape(-1)
 
@@ -104,7 +111,16 @@ def unit(combination: Combination, shape: tuple[int, ...]) -> int:
     return max(result, 1)
 
 
-def cuts(count: int, step: int) -> Iterator[tuple[int, int]]:
-    """Yield the stretches of `step` elements that make up `count`."""
-    for start in range(0, count, step):
-        yield start, min(start + step, count)
+def must_measure(combination: Combination) -> bool:
+    """Return whether a method of a combination sees the whole tensor first."""
+    return any(
+        (isinstance(node, Applied) and (node.method.measure is not None or any(map(must_measure, node.tensors))))
+        or (isinstance(node, Adapted) and must_measure(node.weight))
+        for node, _ in combination.terms
+    )
+
+
+def cuts(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
+    """Yield the stretches of `step` elements that make up [start, stop)."""
+    for begin in range(start, stop, step):
+        yield begin, min(begin + step, stop)

@@ -15,8 +15,8 @@ from enogu.core.records.errors import Refused
 from enogu.core.records.hashes import sha256_file
 from enogu.core.records.progress import Progress, silent
 from enogu.core.records.seed import generator
+from enogu.merge.computation import PRECISION, Computation
 from enogu.merge.config import MergeConfig
-from enogu.merge.engine import PRECISION, compute
 from enogu.merge.inputs import open_inputs, read_headers
 from enogu.merge.lineage import RECIPE
 from enogu.merge.plan import make_plan
@@ -57,9 +57,9 @@ def verify(path: Path, parents: Sequence[Path], *, sample: int = SAMPLE, progres
     with ExitStack() as stack:
         readers = stack.enter_context(open_inputs(files, dtype=PRECISION[config.precision]))
         own = stack.enter_context(Reader(path))
-        wrong = []
+        computation, wrong = Computation(plan), []
         for done, key in enumerate(chosen):
-            if not _same(own.tensor(key).reshape(-1), compute(plan, readers, key)):
+            if not _same(own.tensor(key).reshape(-1), computation.tensor(key, readers)):
                 wrong.append(key)
             progress(done + 1, len(chosen), "tensors")
     return Verdict(len(chosen), len(plan.kept), tuple(wrong), differ)

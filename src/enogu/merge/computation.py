@@ -1,0 +1,97 @@
+"""From the bytes of the inputs to the bytes of the result, tensor by tensor and piece by piece."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from enogu.core.networks.stream import as_bytes
+from enogu.core.records.errors import Failed
+from enogu.merge.evaluate import Cut, Evaluation, cuts, must_measure, unit
+from enogu.merge.inputs import Input
+from enogu.merge.plan import KeyPlan, Plan
+from enogu.merge.slabs import Part
+
+PIECE = 1 << 16  # elements: what is at work on them stays in a core's own cache
+PRECISION: Mapping[str, torch.dtype] = {"fp32": torch.float32, "fp64": torch.float64}
+
+
+@dataclass(frozen=True)
+class Computation:
+    """How the tensors of a plan are computed; the size of a piece changes no byte."""
+
+    plan: Plan
+    piece: int = PIECE
+
+    def step(self, item: KeyPlan) -> int:
+        """Return how many elements are computed at once: whole rows or tensors where a method needs them."""
+        together = unit(item.result, item.spec.shape)
+        return max(self.piece // together, 1) * together
+
+    def measured(self, item: KeyPlan, pieces: Callable[[], Iterator[Cut]]) -> Evaluation:
+        """Let the methods of a tensor see all of it."""
+        config = self.plan.config
+        evaluation = Evaluation(item.key, item.spec.shape, PRECISION[config.precision], config.seed)
+        evaluation.measure(item.result, pieces)
+        return evaluation
+
+    def fill(self, part: Part, pieces: Iterator[Cut], evaluation: Evaluation, *, memory: memoryview) -> memoryview:
+        """Compute a part into memory; refuse what is not finite, unless it is welcome."""
+        item, start = part.item, part.start
+        out = torch.frombuffer(memory, dtype=item.spec.dtype, count=part.stop - start)
+        for cut in pieces:
+            piece = out[cut.start - start : cut.stop - start].copy_(evaluation.value(item.result, cut))
+            if self.plan.config.nonfinite == "refuse" and not is_finite(piece):
+                raise Failed(_blame(item, cut))
+        return as_bytes(out)
+
+    def tensor(self, key: str, readers: Mapping[str, Input]) -> Iterator[Tensor]:
+        """Yield one tensor of the result, piece by piece, as it would be written."""
+        item = self.plan.kept[key]
+        ends = list(cuts(0, math.prod(item.spec.shape), self.step(item)))
+        with one_thread_each():
+            evaluation = self.measured(item, lambda: (Cut(*end, readers) for end in ends))
+            for end in ends:
+                cut = Cut(*end, readers)
+                value = copied(item, cut) if item.action == "copied" else evaluation.value(item.result, cut)
+                yield value.to(item.spec.dtype)
+
+
+def copied(item: KeyPlan, cut: Cut) -> Tensor:
+    """Return elements that go into the result as they are."""
+    (name,) = item.result.models()
+    return cut.read(name, item.key)
+
+
+def measured_before(part: Part) -> bool:
+    """Return whether a part's tensor is measured in passes over its files, for no slab holds all of it."""
+    return not part.whole and part.item.action == "merged" and must_measure(part.item.result)
+
+
+def is_finite(values: Tensor) -> bool:
+    """Return whether all elements are finite; a finite sum, which is quick to have, says so."""
+    wide = values if values.itemsize > 1 else values.float()  # torch does not sum 8-bit floats
+    return math.isfinite(float(wide.sum(dtype=torch.float32))) or bool(torch.isfinite(wide).all())
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Keep torch from splitting what the engine's own threads split: sums must not depend on the machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _blame(item: KeyPlan, cut: Cut) -> str:
+    for name in sorted(set(item.result.models())):
+        if not is_finite(cut.read(name, item.key)):
+            remedy = "repair it, or let it through with nonfinite = 'keep'"
+            return f"{item.key} of {name} holds NaN or infinities; {remedy}"
+    kind = str(item.spec.dtype).removeprefix("torch.")
+    return f"{item.key}: the result does not fit into {kind}; write it wider, or change the formula"
