@@ -10,7 +10,8 @@ import pytest
 from enogu.core.records.errors import Refused
 from enogu.core.records.posts import SCHEMA
 from enogu.core.records.progress import silent
-from enogu.posts import danbooru_json, danbooru_sqlite
+from enogu.posts import danbooru_sqlite, packed
+from enogu.posts.batch import Asked
 from enogu.posts.config import PostsConfig
 from enogu.posts.importing import import_posts
 from enogu.posts.sources import SOURCES, find
@@ -23,6 +24,11 @@ def read(source, tmp_path, **config):
     target = tmp_path / "read" / "posts.parquet"
     tally = import_posts(path, kind, target, config=PostsConfig(source=str(source), **config), progress=silent)
     return pl.read_parquet(target), tally
+
+
+def skips(tally):
+    """What was skipped, and why."""
+    return {row["at"]: row["reason"] for row in map(json.loads, tally.skipped.read_text("utf-8").splitlines())}
 
 
 def test_both_shapes_of_danbooru_give_the_same_posts(tmp_path):
@@ -55,7 +61,7 @@ def test_a_database_larger_than_one_batch_is_read_whole_and_in_order(tmp_path, m
 
 
 def test_broken_lines_are_named_and_the_rest_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(danbooru_json, "LINES", 2)
+    monkeypatch.setattr(packed, "BLOCK", 700)
     source = tmp_path / "posts.jsonl"
     lines = [
         json.dumps(post(1)).encode(),
@@ -70,13 +76,13 @@ def test_broken_lines_are_named_and_the_rest_is_read(tmp_path, monkeypatch):
     source.write_bytes(b"\n".join(lines))
     frame, tally = read(source, tmp_path)
     assert frame["id"].to_list() == [1, 8]
-    assert {skip.at: skip.reason for skip in tally.skipped} == {
+    assert skips(tally) == {
         "line 2": "not JSON",
         "line 3": "not an object",
         "line 4": "no id",
         "line 5": "no id",
         "line 6": "empty line",
-        "line 7": "not JSON",
+        "line 7": "not UTF-8",
     }
     assert frame.row(1, named=True)["score"] is None
     assert frame.row(1, named=True)["is_deleted"] is False
@@ -132,8 +138,8 @@ def test_a_folder_of_pictures_and_text_files(tmp_path):
     assert (second["rating"], second["image"]) == ("unknown", "b/miku.png")
     assert second["tags_general"] == ["hatsune_miku_(vocaloid)", "re:zero"]
     assert second["id"] > 0
-    assert {skip.at: skip.reason for skip in tally.skipped} == {
-        "lonely.png": "no .txt beside it",
+    assert skips(tally) == {
+        "lonely.png": "no .txt or .json beside it",
         "latin.png": ".txt is not UTF-8",
     }
 
@@ -153,7 +159,7 @@ def test_what_cannot_be_a_source_is_refused(tmp_path):
     with pytest.raises(Refused, match=r"notes\.txt does not look like"):
         find(tmp_path / "notes.txt", "auto")
     with pytest.raises(Refused, match=r"fake\.db cannot be read as SQLite"):
-        list(SOURCES["danbooru-sqlite"].read(tmp_path / "fake.db"))
+        list(SOURCES["danbooru-sqlite"].read(tmp_path / "fake.db", Asked(scratch=tmp_path)))
 
 
 def test_a_database_without_the_tables_is_refused_by_name(tmp_path):
@@ -161,4 +167,4 @@ def test_a_database_without_the_tables_is_refused_by_name(tmp_path):
     with sqlite3.connect(path) as base:
         base.execute("drop table posttagrelation")
     with pytest.raises(Refused, match="no table posttagrelation"):
-        list(danbooru_sqlite.read(path))
+        list(danbooru_sqlite.read(path, Asked(scratch=tmp_path)))

@@ -87,14 +87,14 @@ def test_images_looked_for_in_the_wrong_place_are_refused_with_the_remedy(booru,
 
 def test_a_rerun_over_what_a_killed_run_left_ends_the_same(booru, freeze):
     folder, _ = freeze(booru)
-    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    whole = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     (folder / "posts.parquet").unlink()
     (folder / "manifest.parquet").unlink()
-    (folder / "posts.parts").mkdir()
-    (folder / "posts.parts" / "00000007.parquet").write_bytes(b"half a batch")
+    (folder / "import" / "done.json").unlink()
+    (folder / "import" / "00000000.parquet").write_bytes(b"half a batch")
     (folder / ".manifest.parquet.0badcafe.part").write_bytes(b"half")
     freeze(booru)
-    again = {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.endswith(".part")}
+    again = {path.name: path.read_bytes() for path in folder.iterdir() if path.name in whole}
     assert again == whole
 
 

@@ -1,14 +1,13 @@
 """Which posts to read and which of them to choose."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from string import Formatter
 from typing import Annotated
 
 from enogu.core.records.errors import Refused, unknown
-from enogu.core.records.posts import RATINGS
+from enogu.core.records.posts import RATINGS, SCHEMA
 from enogu.core.records.reference import Ref
-
-FILE_FIELDS = ("id", "md5", "file_ext")
+from enogu.posts.paths import check_template
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +51,12 @@ class PostsConfig:
 
     source: str = ""  # a file or folder the maker already holds; nothing is ever downloaded
     booru: Annotated[str | None, Ref("booru")] = None  # instead of a source: a drawn booru
-    format: str = "auto"  # danbooru-json, danbooru-sqlite, folder
+    format: str = "auto"  # a name of sources.py, as danbooru-sqlite; auto looks into the file
     images: str = ""  # the folder that image paths start from; empty: the folder of the source
-    file: str = "{id}.{file_ext}"  # an image's path where the source names none; {id}, {md5}, {file_ext}
+    file: str = "{id}.{file_ext}"  # an image's path where the source names none (paths.py); may lead into a tar
     ratings: str = ""  # what rating letters mean (ratings.toml); empty: as the format has it today
+    tags: str = ""  # a dump of tags with their categories, where the source names tags alone; empty: beside it
+    columns: Mapping[str, str] = field(default_factory=dict)  # for Parquet of any shape: our column = "theirs"
     where: Where = field(default_factory=Where)
     seed: int = 0  # of `part` and `sample`
 
@@ -63,9 +64,10 @@ class PostsConfig:
         """Refuse no source, and two, and a path that cannot be filled."""
         if bool(self.source) == bool(self.booru):
             raise Refused("[posts] needs exactly one of `source` (a path) and `booru` (a stage that draws one)")
-        for _, name, _, _ in Formatter().parse(self.file):
-            if name is not None and name not in FILE_FIELDS:
-                raise unknown("field in posts.file", name, FILE_FIELDS)
+        check_template(self.file)
+        for name in self.columns:
+            if name not in SCHEMA:
+                raise unknown("column in posts.columns", name, SCHEMA)
 
 
 def _ordered(name: str, low: int | None, high: int | None) -> None:

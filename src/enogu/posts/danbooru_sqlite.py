@@ -2,23 +2,31 @@
 
 Trap: `tag.type` counts general, artist, character, copyright, meta from 0, which is neither the order nor
 the numbers of Danbooru's own categories.
+
+One of its two published versions has no index on the hundreds of millions of pairs of post and tag. So they are
+read once, front to back, and set aside by the batch of posts that they belong to.
 """
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
-from urllib.parse import quote
 
+import numpy as np
 import polars as pl
+from adbc_driver_manager import Error as DriverError
 
 from enogu.core.records.errors import Refused
-from enogu.posts.normal import Batch
+from enogu.core.records.posts import CATEGORIES
+from enogu.posts.batch import Asked, Batch
+from enogu.posts.categories import lists, numbers
+from enogu.posts.normal import composed
+from enogu.posts.pairs import Pairs
+from enogu.posts.sqlite import Database
 
-POSTS = 20_000  # in one batch
-KINDS = ("general", "artist", "character", "copyright", "meta")  # what tag.type 0 to 4 mean
+POSTS = 100_000  # in one batch
 TABLES = ("post", "tag", "posttagrelation")
+WORDS = ("md5", "created_at", "source", "file_ext")  # read as bytes, since SQLite lets any bytes be text
 COLUMNS = MappingProxyType(
     {
         "id": "id",
@@ -26,62 +34,95 @@ COLUMNS = MappingProxyType(
         "rating": "rating",
         "created_at": "created_at",
         "score": "score",
+        "up_score": "up_score",
+        "down_score": "down_score",
         "fav_count": "fav_count",
         "width": "image_width",
         "height": "image_height",
         "file_ext": "file_ext",
+        "file_size": "file_size",
+        "source_url": "source",
+        "parent_id": "parent_id",
+        "pixiv_id": "pixiv_id",
         "is_deleted": "is_deleted",
         "is_banned": "is_banned",
     }
 )
-TYPES = MappingProxyType(
-    dict.fromkeys(("md5", "rating", "created_at", "file_ext", "image", "name", "is_deleted", "is_banned"), pl.String())
-)  # everything else is a whole number
-PAIRS = "SELECT post_id AS id, tag_id FROM posttagrelation WHERE post_id BETWEEN ? AND ? ORDER BY post_id, rowid"
+NEEDED = ("id", "rating")
 
 
-def read(source: Path) -> Iterator[Batch]:
+def read(source: Path, asked: Asked) -> Iterator[Batch]:
     """Yield the posts of a database in order of id, with their tags."""
-    with closing(sqlite3.connect(f"file:{quote(str(source))}?mode=ro", uri=True)) as database:
-        try:
-            posts_of = _posts_query(_tables(database, source))
-            tags = _frame(database, "SELECT id AS tag_id, name, type FROM tag")
-            last = -(2**63)
-            while len(posts := _frame(database, posts_of, last, POSTS)):
-                first, last = posts["id"][0], posts["id"][-1]
-                pairs = _frame(database, PAIRS, first, last)
-                yield Batch(_with_tags(posts, pairs.join(tags, on="tag_id", maintain_order="left")))
-        except sqlite3.DatabaseError as error:
-            raise Refused(f"{source} cannot be read as SQLite ({error}); check posts.source") from error
+    try:
+        with closing(Database(source)) as database:
+            query = _posts_query(database, source)
+            ids = database.frame("SELECT id FROM post")["id"].cast(pl.Int64).sort()
+            firsts, tags = ids.gather_every(POSTS).to_numpy(), Tags(database)
+            pairs = Pairs(asked.scratch / "pairs", firsts, largest=max(tags.largest, ids[-1] if len(ids) else 0))
+            pairs.fill(database)
+            for number, first in enumerate(firsts):
+                if asked.after is not None and first <= asked.after:
+                    continue
+                end = f" AND post.id < {firsts[number + 1]}" if number + 1 < len(firsts) else ""
+                posts = database.frame(f"{query} WHERE post.id >= {first}{end} ORDER BY post.id", rows=2 * POSTS)
+                yield Batch(_with_tags(posts, tags, pairs.of(number)), mark=int(first))
+    except DriverError as error:
+        raise Refused(f"{source} cannot be read as SQLite ({error}); check posts.source") from error
 
 
-def _tables(database: sqlite3.Connection, source: Path) -> frozenset[str]:
-    rows = database.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')").fetchall()
-    found = frozenset(name for (name,) in rows)
-    if missing := [name for name in TABLES if name not in found]:
+class Tags:
+    """The table of tags, found by their ids."""
+
+    def __init__(self, database: Database) -> None:
+        """Read it whole: a tag's number, name and category."""
+        frame = database.frame("SELECT id, CAST(name AS BLOB) AS name, type FROM tag ORDER BY id", rows=10_000_000)
+        known = {number: CATEGORIES.index(kind) for number, kind in numbers("danbooru2023-sqlite").items()}
+        kinds = frame["type"].cast(pl.Int64, strict=False).replace_strict(known, default=0, return_dtype=pl.Int8)
+        self._ids = frame["id"].to_numpy()
+        self._kinds = kinds.to_numpy()
+        self._names = composed(words(frame["name"]).fill_null("")).str.replace_all(r"\s", "_")
+
+    @property
+    def largest(self) -> int:
+        """Return the largest id."""
+        return int(self._ids[-1]) if len(self._ids) else 0
+
+    def lists(self, rows: np.ndarray, tags: np.ndarray, *, height: int) -> dict[str, pl.Series]:
+        """Return a column of lists for each category; a tag that the table lacks is left out."""
+        places = np.searchsorted(self._ids, tags)
+        known = self._ids[np.minimum(places, len(self._ids) - 1)] == tags if len(self._ids) else places < 0
+        rows, places = rows[known], places[known]
+        return lists(rows, self._kinds[places], self._names.gather(places), height=height)
+
+
+def words(column: pl.Series) -> pl.Series:
+    """Return bytes as text; what is no UTF-8 is null."""
+    return (
+        column.cast(pl.String, strict=False) if column.dtype == pl.Binary else pl.Series(column.name, column, pl.String)
+    )
+
+
+def _posts_query(database: Database, source: Path) -> str:
+    if missing := [name for name in TABLES if name not in database.tables]:
         raise Refused(f"{source} has no table {', '.join(missing)}: it is not in the form of danbooru2023")
-    return found
+    held = database.columns("post")
+    if missing := [name for name in NEEDED if name not in held]:
+        raise Refused(f"{source}: its table post has no column {', '.join(missing)}")
+    columns = [
+        f"CAST(post.{theirs} AS BLOB) AS {ours}" if theirs in WORDS else f"post.{theirs} AS {ours}"
+        for ours, theirs in COLUMNS.items()
+        if theirs in held
+    ]
+    if "localpost" not in database.tables:
+        return f"SELECT {', '.join(columns)} FROM post"
+    path = "(SELECT CAST(filepath AS BLOB) FROM localpost WHERE localpost.post_id = post.id LIMIT 1) AS image"
+    return f"SELECT {', '.join([*columns, path])} FROM post"
 
 
-def _posts_query(tables: frozenset[str]) -> str:
-    columns = ", ".join(f"post.{theirs} AS {ours}" for ours, theirs in COLUMNS.items())
-    if "localpost" not in tables:
-        return f"SELECT {columns} FROM post WHERE id > ? ORDER BY id LIMIT ?"
-    join = "LEFT JOIN localpost ON localpost.post_id = post.id"
-    return f"SELECT {columns}, localpost.filepath AS image FROM post {join} WHERE post.id > ? ORDER BY post.id LIMIT ?"
-
-
-def _frame(database: sqlite3.Connection, query: str, *values: int) -> pl.DataFrame:
-    cursor = database.execute(query, values)
-    names = [column[0] for column in cursor.description]
-    columns = list(zip(*cursor.fetchall(), strict=True)) or [()] * len(names)
-    dtypes = [TYPES.get(name, pl.Int64()) for name in names]
-    return pl.DataFrame([pl.Series(*column, strict=False) for column in zip(names, columns, dtypes, strict=True)])
-
-
-def _with_tags(posts: pl.DataFrame, tags: pl.DataFrame) -> pl.DataFrame:
-    kinds = {
-        f"tags_{kind}": pl.col("name").filter(pl.col("type") == number).str.join(" ")
-        for number, kind in enumerate(KINDS)
-    }
-    return posts.join(tags.group_by("id").agg(**kinds), on="id", how="left", maintain_order="left")
+def _with_tags(posts: pl.DataFrame, tags: Tags, pairs: np.ndarray) -> pl.DataFrame:
+    posts = posts.with_columns(words(column) for column in posts.get_columns() if column.dtype == pl.Binary)
+    ids = posts["id"].to_numpy()
+    rows = np.searchsorted(ids, pairs[:, 0])
+    known = ids[np.minimum(rows, len(ids) - 1)] == pairs[:, 0]
+    columns = tags.lists(rows[known].astype(np.uint32), pairs[known, 1], height=len(posts))
+    return posts.with_columns(**columns)

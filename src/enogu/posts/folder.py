@@ -1,68 +1,47 @@
-"""A plain folder: every image with a text file of comma-separated tags beside it, as trainers write them.
+"""A folder of pictures, each with a file beside it: kohya's .txt and .caption, gallery-dl's .json."""
 
-`artist:name` and its like put a tag into a category, `rating:general` gives the rating; without one the
-rating is unknown, and the gates keep it out until the recipe says otherwise.
-"""
-
-import hashlib
-import re
+import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import polars as pl
+from enogu.posts.batch import Asked, Batch, Skip
+from enogu.posts.sidecars import ENDINGS, IMAGES, batches, post
 
-from enogu.core.records.posts import CATEGORIES
-from enogu.posts.normal import Batch, Skip
-
-IMAGES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 FILES = 10_000  # in one batch
-SCHEMA = (
-    ("id", pl.Int64()),
-    ("rating", pl.String()),
-    ("file_ext", pl.String()),
-    ("image", pl.String()),
-    *((f"tags_{kind}", pl.String()) for kind in CATEGORIES),
-)
 
 
-def read(source: Path) -> Iterator[Batch]:
+def read(source: Path, asked: Asked) -> Iterator[Batch]:
     """Yield the images of a folder and of the folders below it, in order of their paths."""
-    paths = iter(sorted(path for path in source.rglob("*") if path.suffix.lower() in IMAGES))
-    while chunk := list(islice(paths, FILES)):
-        posts = [_post(path, source) for path in chunk]
-        rows = [post for post in posts if isinstance(post, dict)]
-        skipped = tuple(post for post in posts if isinstance(post, Skip))
-        yield Batch(pl.DataFrame(rows, schema=dict(SCHEMA)), skipped)
+    done = asked.after or 0
+    found = islice(images(source), done, None)
+    while chunk := list(islice(found, FILES)):
+        done += len(chunk)
+        yield from batches([_post(each, source) for each in chunk], done)
 
 
-def _post(path: Path, source: Path) -> dict[str, Any] | Skip:
+def images(folder: Path) -> Iterator[Path]:
+    """Yield the images below a folder; of folders that are links, nothing."""
+    with os.scandir(folder) as entries:
+        here = sorted(entries, key=lambda entry: entry.name)
+    for entry in here:
+        if entry.is_dir(follow_symlinks=False):
+            yield from images(Path(entry.path))
+        elif Path(entry.name).suffix.lower() in IMAGES:
+            yield Path(entry.path)
+
+
+def _post(path: Path, source: Path) -> dict[str, object] | Skip:
     image = path.relative_to(source).as_posix()
-    try:
-        text = path.with_suffix(".txt").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return Skip(image, "no .txt beside it")
-    except UnicodeDecodeError:
-        return Skip(image, ".txt is not UTF-8")
-    return {"id": _id(image), "file_ext": path.suffix[1:].lower(), "image": image, **_tags(text)}
-
-
-def _id(image: str) -> int:
-    """Return the number that names the file, or else a number that its path alone decides."""
-    stem = Path(image).stem
-    if stem.isascii() and stem.isdigit() and len(stem) <= 18:
-        return int(stem)
-    return int.from_bytes(hashlib.blake2b(image.encode(), digest_size=8).digest(), "big") >> 1
-
-
-def _tags(text: str) -> dict[str, str]:
-    kinds: dict[str, list[str]] = {}
-    for tag in re.split(r"[,\n]", text):
-        word = re.sub(r"\\([()])", r"\1", tag.strip()).replace(" ", "_")
-        kind, colon, rest = word.partition(":")
-        known = bool(colon and rest) and kind in (*CATEGORIES, "rating")
-        kinds.setdefault(kind if known else "general", []).append(rest if known else word)
-    rating = kinds.pop("rating", None)
-    tags = {f"tags_{kind}": " ".join(words) for kind, words in kinds.items()}
-    return {**tags, "rating": rating[-1]} if rating else tags
+    if path.is_symlink():
+        return Skip(image, "a symbolic link")
+    beside: dict[str, bytes] = {}
+    for ending in ENDINGS:
+        for name in (f"{path.name}{ending}", f"{path.stem}{ending}"):  # gallery-dl's way, the trainers' way
+            try:
+                beside.setdefault(ending, (path.parent / name).read_bytes())
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                return Skip(image, f"{name} cannot be read ({error.strerror})")
+    return post(image, beside)

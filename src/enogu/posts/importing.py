@@ -1,18 +1,33 @@
-"""A source into one Parquet file, batch by batch: memory holds one batch, whatever the size of the source."""
+"""A source into one Parquet file, batch by batch: memory holds one batch, whatever the size of the source.
 
+Every batch becomes a part, sealed when it is safely on disk; an import that was killed goes on behind its last
+sealed part, and one that was finished is not done again.
+"""
+
+import json
 import shutil
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from enogu.core.records.files import atomic_path
+from enogu.core.records.files import atomic_path, read_json, write_bytes, write_json
 from enogu.core.records.posts import SCHEMA
 from enogu.core.records.progress import Progress
+from enogu.posts.batch import Asked, Batch, Skip
 from enogu.posts.blocklist import blocked
 from enogu.posts.config import PostsConfig
-from enogu.posts.normal import Skip, normal, rating_table
+from enogu.posts.normal import normal, rating_table, remarks
+from enogu.posts.sidecars import number_of_path
 from enogu.posts.sources import Source
+
+PARTS = "parquet"
+TWICE = "an id that came before"
+RENUMBERED = "numbered by its path, since its number came before"
+FORM = 1  # raised when parts are written in another way: what an older import left is not gone on from
 
 
 @dataclass
@@ -21,26 +36,147 @@ class Tally:
 
     read: int = 0
     blocked: int = 0
-    skipped: list[Skip] = field(default_factory=list)
+    remarks: Counter[str] = field(default_factory=Counter)  # read, but perhaps not as it was meant
+    reasons: Counter[str] = field(default_factory=Counter)  # why things were skipped
+    skipped: Path = Path()  # the skips, one JSON object a line
+
+    def add(self, counts: dict[str, Any]) -> None:
+        """Add what one part counted."""
+        self.read += counts["read"]
+        self.blocked += counts["blocked"]
+        self.remarks.update(counts["remarks"])
+        self.reasons.update(counts["reasons"])
 
 
 def import_posts(path: Path, source: Source, target: Path, *, config: PostsConfig, progress: Progress) -> Tally:
     """Write the posts of a source to `target` in the normal form; blocked posts are counted and not written."""
-    ratings = rating_table(config.ratings or source.ratings)
-    tally = Tally()
-    parts = target.with_suffix(".parts")
-    shutil.rmtree(parts, ignore_errors=True)
-    parts.mkdir(parents=True)
-    pl.DataFrame(schema=SCHEMA).write_parquet(parts / "00000000.parquet")
-    for number, batch in enumerate(source.read(path), start=1):
-        frame = normal(batch.raw, site=source.site, ratings=ratings, file=config.file)
-        kept = frame.filter(~blocked().fill_null(False))
-        kept.write_parquet(parts / f"{number:08}.parquet")
-        tally.read += len(frame)
-        tally.blocked += len(frame) - len(kept)
-        tally.skipped += batch.skipped
-        progress(tally.read, tally.read, "posts")
-    with atomic_path(target) as part:
-        pl.scan_parquet(parts / "*.parquet").sink_parquet(part)
-    shutil.rmtree(parts)
+    parts = Parts(target.parent / "import", _identity(path, source, config))
+    tally = Tally(skipped=parts.folder / "skipped.jsonl")
+    if target.exists() and (parts.folder / "done.json").exists():
+        tally.add(read_json(parts.folder / "done.json"))
+        return tally
+    for counts in parts.done:
+        tally.add(counts)
+    tags = Path(config.tags).expanduser() if config.tags else None
+    asked = Asked(scratch=parts.folder, after=parts.mark, tags=tags, columns=config.columns)
+    waiting: list[Batch] = []
+    for batch in source.read(path, asked):
+        waiting.append(batch)
+        if batch.mark is not None:
+            tally.add(parts.write(waiting, source, config))
+            waiting = []
+            progress(tally.read, tally.read, "posts")
+    if waiting:
+        tally.add(parts.write(waiting, source, config))
+    _join(parts, target, source, tally)
+    parts.finish(tally)
     return tally
+
+
+class Parts:
+    """The folder of what is already imported: NUMBER.parquet, NUMBER.skipped, and NUMBER.json that seals both."""
+
+    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
+        """Take up what an import of the same source left, or begin anew."""
+        self.folder = folder
+        self.done: list[dict[str, Any]] = []
+        if not (folder / "source.json").exists() or read_json(folder / "source.json") != identity:
+            shutil.rmtree(folder, ignore_errors=True)
+            write_json(folder / "source.json", identity)
+        while (seal := self._path("json")).exists():
+            self.done.append(read_json(seal))
+
+    @property
+    def mark(self) -> Any:
+        """Return where reading goes on."""
+        return self.done[-1]["mark"] if self.done else None
+
+    def files(self, ending: str) -> Iterator[Path]:
+        """Yield one file of each part, in order."""
+        return (self._path(ending, number) for number in range(len(self.done)))
+
+    def write(self, batches: list[Batch], source: Source, config: PostsConfig) -> dict[str, Any]:
+        """Write some batches as one part and return its counts."""
+        counts: dict[str, Any] = {"read": 0, "blocked": 0, "mark": batches[-1].mark}
+        noted: Counter[str] = Counter()
+        skipped = [skip for batch in batches for skip in batch.skipped]
+        frames = [pl.DataFrame(schema=SCHEMA)]
+        for batch in batches:
+            frame = _normal(batch, source, config)
+            noted += remarks(batch.raw, frame)
+            skipped += [Skip(f"post {number}", "negative id") for number in frame["id"].filter(frame["id"] < 0)]
+            kept = frame.filter(pl.col("id") >= 0, ~blocked().fill_null(False))
+            counts["read"] += len(frame)
+            counts["blocked"] += frame.select((blocked() & (pl.col("id") >= 0)).fill_null(False).sum()).item()
+            frames.append(kept)
+        counts |= {"remarks": noted, "reasons": Counter(skip.reason for skip in skipped)}
+        with atomic_path(self._path(PARTS)) as part:
+            pl.concat(frames).write_parquet(part, compression="lz4")
+        write_bytes(self._path("skipped"), lines(skipped))
+        write_json(self._path("json"), counts)
+        self.done.append(counts)
+        return counts
+
+    def finish(self, tally: Tally) -> None:
+        """Keep what was counted, and let go of the parts."""
+        counted = {name: getattr(tally, name) for name in ("read", "blocked", "remarks", "reasons")}
+        write_json(self.folder / "done.json", counted)
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name not in ("done.json", "source.json", "skipped.jsonl"):
+                path.unlink()
+
+    def _path(self, ending: str, number: int | None = None) -> Path:
+        return self.folder / f"{len(self.done) if number is None else number:08}.{ending}"
+
+
+def lines(skipped: list[Skip]) -> bytes:
+    """Return skips as JSON lines."""
+    rows = ({"at": skip.at, "reason": skip.reason} for skip in skipped)
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode("utf-8", "backslashreplace")
+
+
+def _normal(batch: Batch, source: Source, config: PostsConfig) -> pl.DataFrame:
+    ratings = rating_table(config.ratings or batch.ratings or source.ratings)
+    return normal(batch.raw, site=batch.site or source.site, ratings=ratings, file=config.file)
+
+
+def _identity(path: Path, source: Source, config: PostsConfig) -> dict[str, Any]:
+    """Return what must be the same for an import to be gone on with."""
+    states = [(file, file.stat()) for file in source.files or (path,)]
+    seen = [[str(file.resolve()), state.st_size, state.st_mtime_ns] for file, state in states]
+    read = {name: getattr(config, name) for name in ("format", "file", "ratings", "tags")}
+    return {"form": FORM, "files": seen, **read, "columns": dict(config.columns)}
+
+
+def _join(parts: Parts, target: Path, source: Source, tally: Tally) -> None:
+    """Join the parts; of two posts with one id the second is skipped, or gets another where the ids are ours."""
+    paths = list(parts.files(PARTS))
+    frames = [pl.scan_parquet(path) for path in paths] or [pl.LazyFrame(schema=SCHEMA)]
+    heights = pl.collect_all([frame.select(pl.len()) for frame in frames])
+    ids = pl.concat([frame.select("id") for frame in frames]).collect()["id"]
+    again, start = ids.is_first_distinct().not_(), 0
+    for number, height in enumerate(each.item() for each in heights):
+        mask = again[start : start + height]
+        if mask.any():
+            frames[number] = _without(frames[number], mask, renumber=source.numbers)
+        start += height
+    with atomic_path(target) as part:
+        pl.concat(frames).sink_parquet(part)
+    twice = ids.filter(again)
+    skipped = [] if source.numbers else [Skip(f"post {number}", TWICE) for number in twice]
+    with atomic_path(tally.skipped) as part, part.open("wb") as out:
+        for path in parts.files("skipped"):
+            out.write(path.read_bytes())
+        out.write(lines(skipped))
+    tally.reasons += Counter({TWICE: len(skipped)})
+    tally.remarks += Counter({RENUMBERED: len(twice) - len(skipped)})
+
+
+def _without(frame: pl.LazyFrame, again: pl.Series, *, renumber: bool) -> pl.LazyFrame:
+    mask = pl.lit(again)
+    if not renumber:
+        return frame.filter(~mask)
+    number = pl.col("image").map_elements(number_of_path, return_dtype=pl.Int64)
+    return frame.with_columns(id=pl.when(mask).then(number).otherwise("id"))

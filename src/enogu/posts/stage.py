@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from enogu.core.records.errors import Refused
-from enogu.core.records.files import atomic_path, write_bytes, write_json
+from enogu.core.records.files import atomic_path, write_json
 from enogu.core.records.job import Job
 from enogu.core.records.posts import MANIFEST_SCHEMA
 from enogu.posts.audit import Limits, audit
@@ -36,11 +37,12 @@ def run(config: PostsConfig, job: Job) -> dict[str, Any]:
         raise Refused(f"no post is left of {given}:\n{show(funnel)}\n{_advice(unfit)}")
     with atomic_path(job.out / "manifest.parquet") as part:
         fit.select(*MANIFEST_SCHEMA).write_parquet(part)
-    reasons = Counter([*unfit["reason"], *(skip.reason for skip in tally.skipped)])
+    reasons = Counter(unfit["reason"]) + tally.reasons
     summary = {
         "posts": len(fit),
         "funnel": [{"step": step, "left": left} for step, left in funnel.items()],
         "skipped": dict(reasons),
+        "remarks": dict(tally.remarks),
     }
     stored = os.path.relpath(root.resolve(), job.out.resolve()) if config.booru else str(root.resolve())
     write_json(job.out / "posts.json", {"root": stored, "source": str(given), "query": asdict(config), **summary})
@@ -53,12 +55,13 @@ def show(funnel: Funnel) -> str:
 
 
 def _write_skipped(out: Path, tally: Tally, unfit: pl.DataFrame) -> None:
-    rows = [asdict(skip) for skip in tally.skipped]
-    rows += [
-        {"at": image, "reason": reason, "post": post}
-        for post, image, reason in unfit.select("id", "image", "reason").rows()
-    ]
-    write_bytes(out / "skipped.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+    """Write one list of what was skipped while reading and what the images were found to be."""
+    with atomic_path(out / "skipped.jsonl") as part, part.open("wb") as lines:
+        with tally.skipped.open("rb") as read:
+            shutil.copyfileobj(read, lines)
+        for post, image, reason in unfit.select("id", "image", "reason").iter_rows():
+            line = json.dumps({"at": image, "reason": reason, "post": post}, ensure_ascii=False)
+            lines.write(line.encode() + b"\n")
 
 
 def _advice(unfit: pl.DataFrame) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from enogu.core.records.errors import Failed
+from enogu.core.records.tars import inside, read_member
 
 MAX_PIXELS = 100_000_000
 MIN_SIDE = 2
@@ -21,6 +22,12 @@ PLAIN_SRGB = "sRGB IEC61966-2.1"  # the profile of cameras and editors: nothing 
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 EXIF_ORIENTATION = 0x0112  # Exif 2.32, 4.6.4
 RESIZE_RECIPE = "cover-area-cubic-centre-1"  # names what resize_to_cover does; change it with the pixels
+
+_LIGHT = np.arange(256) / 255  # IEC 61966-2-1: the light of each sRGB value ...
+_LIGHT = np.where(_LIGHT <= 0.04045, _LIGHT / 12.92, ((_LIGHT + 0.055) / 1.055) ** 2.4).astype(np.float32)
+_SRGB = np.arange(1 << 16) / 65535  # ... and the nearest value of each light
+_SRGB = np.where(_SRGB <= 0.0031308, _SRGB * 12.92, 1.055 * _SRGB ** (1 / 2.4) - 0.055)
+_SRGB = (_SRGB * 255 + 0.5).astype(np.uint8)
 
 
 class PictureError(Failed):
@@ -45,27 +52,32 @@ def read_picture(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) ->
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the bytes of a picture file, or raise PictureError."""
+    """Return the bytes of a picture file, which may lie inside a tar, or raise PictureError."""
     try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
+        found = None if path.exists() else inside(path)
+        return read_member(*found) if found else path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise PictureError("missing", str(path)) from error
     except OSError as error:
         raise PictureError("unreadable", str(error)) from error
 
 
-def resize_to_cover(picture: np.ndarray, width: int, height: int) -> tuple[np.ndarray, int, int]:
+def resize_to_cover(
+    picture: np.ndarray, width: int, height: int, *, linear: bool = False
+) -> tuple[np.ndarray, int, int]:
     """Resize once so that (width, height) is covered, and cut out the centre: (crop, crop_left, crop_top).
 
-    Area averaging when shrinking (no aliasing), bicubic when enlarging. The crop is placed in pixels of the
-    resized picture, as SDXL's crop conditioning has it (Podell et al. 2023, 2.2).
+    Area averaging when shrinking (no aliasing), bicubic when enlarging, of light instead of sRGB values if `linear`.
+    The crop is placed in pixels of the resized picture, as SDXL's crop conditioning has it (Podell et al. 2023, 2.2).
     """
     old_height, old_width = picture.shape[:2]
     scale = max(width / old_width, height / old_height)
     new_width, new_height = max(width, round(old_width * scale)), max(height, round(old_height * scale))
     if (new_width, new_height) != (old_width, old_height):
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        picture = cv2.resize(picture, (new_width, new_height), interpolation=how)
+        light = _LIGHT[picture] if linear else picture
+        light = cv2.resize(light, (new_width, new_height), interpolation=how)
+        picture = _SRGB[(light.clip(0, 1) * (len(_SRGB) - 1) + 0.5).astype(np.uint16)] if linear else light
     left, top = (new_width - width) // 2, (new_height - height) // 2
     return picture[top : top + height, left : left + width], left, top
 

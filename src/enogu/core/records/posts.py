@@ -11,25 +11,35 @@ import polars as pl
 
 from enogu.core.records.files import read_json
 
-CATEGORIES = ("general", "artist", "copyright", "character", "meta")
+CATEGORIES = ("general", "artist", "copyright", "character", "species", "meta")
 RATINGS = ("general", "sensitive", "questionable", "explicit", "unknown")
 
 SCHEMA: dict[str, pl.DataType] = {
     "id": pl.Int64(),
     "source": pl.String(),  # "danbooru", "e621", ...: the site the id belongs to
     "md5": pl.String(),
+    "pixel_hash": pl.String(),  # of the decoded pixels, where the site gives one
     "rating": pl.String(),  # one of RATINGS
-    "rating_raw": pl.String(),
+    "rating_raw": pl.String(),  # the source's own letter or number
     "created_at": pl.Datetime("us", "UTC"),
     "score": pl.Int64(),
+    "up_score": pl.Int64(),
+    "down_score": pl.Int64(),  # votes against, counted upwards
     "fav_count": pl.Int64(),
     "aesthetic": pl.Float64(),
     "width": pl.Int32(),
     "height": pl.Int32(),
     "file_ext": pl.String(),
-    "image": pl.String(),  # path below the root
+    "file_size": pl.Int64(),
+    "image": pl.String(),  # path below the root; it may go on inside a tar, as in images/0514.tar/114514.webp
+    "source_url": pl.String(),  # where the picture was first published
+    "parent_id": pl.Int64(),
+    "pixiv_id": pl.Int64(),
     "is_deleted": pl.Boolean(),
     "is_banned": pl.Boolean(),
+    "is_pending": pl.Boolean(),
+    "is_flagged": pl.Boolean(),
+    "caption": pl.String(),  # sentences that the source brings along
     **{f"tags_{category}": pl.List(pl.String()) for category in CATEGORIES},
 }
 MANIFEST_SCHEMA: dict[str, pl.DataType] = {**SCHEMA, "sha256": pl.String()}

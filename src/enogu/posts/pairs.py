@@ -1,0 +1,60 @@
+"""Pairs of post and tag, set aside on disk by the batch of posts that they belong to: any order in, no index needed."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from enogu.core.records.files import write_bytes
+from enogu.posts.sqlite import Database
+
+ROWS = 4_000_000  # read at a time: 64 MB
+
+
+class Pairs:
+    """A folder with one file of pairs for each batch of posts."""
+
+    def __init__(self, folder: Path, firsts: np.ndarray, *, largest: int) -> None:
+        """Take the first id of every batch, in order, and the largest id of a post or a tag."""
+        self._folder, self._firsts, self._largest = folder, firsts, largest
+        self._dtype = np.int32 if largest < 2**31 else np.int64
+
+    def fill(self, database: Database) -> None:
+        """Read every pair once; what a killed import had filled is kept."""
+        if (self._folder / "full").exists():
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for old in self._folder.iterdir():
+            old.unlink()
+        last = database.frame("SELECT max(rowid) AS last FROM posttagrelation")["last"][0]
+        start = database.frame("SELECT min(rowid) AS first FROM posttagrelation")["first"][0]
+        while start is not None and start <= last:
+            within = f"FROM posttagrelation WHERE rowid >= {start}"
+            frame = database.frame(f"SELECT post_id, tag_id {within} AND rowid < {start + ROWS}", rows=ROWS)
+            frame = frame.select(pl.all().cast(pl.Int64, strict=False))
+            self._add(frame.filter(pl.all_horizontal(pl.all().is_between(0, self._largest))))
+            within = f"FROM posttagrelation WHERE rowid >= {start + ROWS}"
+            start = database.frame(f"SELECT min(rowid) AS first {within}")["first"][0]
+        write_bytes(self._folder / "full", b"")
+
+    def of(self, number: int) -> np.ndarray:
+        """Return the pairs of a batch, ordered by post and within a post as the database had them."""
+        path = self._folder / str(number)
+        pairs = np.fromfile(path, self._dtype).reshape(-1, 2) if path.exists() else np.empty((0, 2), self._dtype)
+        if (np.diff(pairs[:, 0]) < 0).any():
+            pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
+        return pairs
+
+    def _add(self, frame: pl.DataFrame) -> None:
+        posts = frame["post_id"].to_numpy()
+        pairs = np.empty((len(frame), 2), self._dtype)
+        pairs[:, 0], pairs[:, 1] = posts, frame["tag_id"].to_numpy()
+        batches = np.searchsorted(self._firsts, posts, side="right") - 1
+        if (np.diff(batches) < 0).any():
+            order = np.argsort(batches, kind="stable")
+            pairs, batches = pairs[order], batches[order]
+        here, starts = np.unique(batches, return_index=True)
+        for number, some in zip(here.tolist(), np.split(pairs, starts[1:]), strict=True):
+            if number >= 0:  # a pair before the first post belongs to none
+                with (self._folder / str(number)).open("ab") as out:
+                    some.tofile(out)
