@@ -7,7 +7,7 @@ from functools import cached_property
 
 from enogu.core.networks.keys import COMPONENTS, TEXT_ENCODERS, Place, place
 from enogu.core.records.errors import Refused, unknown
-from enogu.merge.algebra import TOLERANCE, Combination, Model
+from enogu.merge.algebra import TOLERANCE, Combination
 from enogu.merge.binding import Value, bind, read_options
 from enogu.merge.blocks import MIDDLE
 from enogu.merge.method import Method, Space, catalogue
@@ -37,6 +37,7 @@ class Meanings:
     formula: Formula
     models: tuple[str, ...]
     blocks: tuple[str, ...]
+    adapters: frozenset[str] = frozenset()  # which of the models are differences
     _known: dict[tuple[object, ...], Combination] = field(default_factory=dict)
 
     def at(self, key: str) -> Combination:
@@ -45,7 +46,7 @@ class Meanings:
         words = frozenset(word for word in self._words if word in key)
         like = (where.component, where.block, middle and middle[1], words)
         if like not in self._known:
-            self._known[like] = Meaning(self.formula, self.models, self.blocks, key).result
+            self._known[like] = Meaning(self.formula, self.models, self.blocks, key, self.adapters).result
         return self._known[like]
 
     @cached_property
@@ -62,10 +63,11 @@ class Meaning:
     models: tuple[str, ...]
     blocks: tuple[str, ...]
     key: str
+    adapters: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         """Compute the steps in order, then the result; no terms in it means: the formula does not say."""
-        self.here, self.where = Here(self.models, self.blocks, self.key), place(self.key)
+        self.here, self.where = Here(self.models, self.blocks, self.key, self.adapters), place(self.key)
         self._steps: dict[str, Value] = {}
         for name, expression in self.formula.steps:
             if name in self.models or name in self._steps:
@@ -129,7 +131,7 @@ class Meaning:
         if name in self._steps:
             return self._steps[name]
         if name in self.models:
-            return Combination(((Model(name), 1.0),))
+            return self.here.model(name)
         if name in (*WORDS, *catalogue()):
             raise Refused(f"{name} is a method; its arguments follow in brackets: {name}(...)")
         raise unknown("model or step", name, [*self.models, *self._steps])

@@ -1,6 +1,6 @@
 """Which models a formula names and which of them leads; which components it speaks of."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from enogu.merge.algebra import TOLERANCE, Combination
 from enogu.merge.blocks import block_names
@@ -13,11 +13,15 @@ BLOCK_WORDS = ("mbw", "blocks", "gradient")
 SOME_UNET_KEY = "model.diffusion_model.middle_block.0."
 
 
-def models_of(formula: Formula, keys: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+def models_of(formula: Formula, keys: Mapping[str, Iterable[str]], adapters: Collection[str] = ()) -> tuple[str, ...]:
     """Return the models of a formula: the leading one, then the others in the order of the text."""
     named = named_models(formula, tuple(keys))
     blocks = block_names(key for name in named for key in keys[name])
-    leading = _lead(Meaning(formula, tuple(keys), blocks, SOME_UNET_KEY), formula.result) if named else None
+    leading = (
+        _lead(Meaning(formula, tuple(keys), blocks, SOME_UNET_KEY, frozenset(adapters)), formula.result)
+        if named
+        else None
+    )
     return tuple(dict.fromkeys([*([leading] if leading else []), *named]))
 
 

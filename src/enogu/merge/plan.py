@@ -10,6 +10,8 @@ from enogu.core.networks.header import Header, Spec, TensorInfo, layout
 from enogu.core.networks.keys import NAMES, TEXT_ENCODERS, place, why_fixed
 from enogu.core.networks.prediction import Prediction, prediction
 from enogu.core.records.errors import Refused, unknown
+from enogu.merge.adapters.adapter import AdapterHeader
+from enogu.merge.adapters.terms import Terms
 from enogu.merge.algebra import Combination, Model
 from enogu.merge.blocks import block_names
 from enogu.merge.cautions import misread_weights
@@ -63,14 +65,17 @@ class Plan:
 def make_plan(config: MergeConfig, headers: Mapping[str, Header]) -> Plan:
     """Decide for every tensor, or refuse before any work."""
     formula = parse(config.formula)
-    models = models_of(formula, {name: header.tensors for name, header in headers.items()})
+    terms = Terms({name: header for name, header in headers.items() if isinstance(header, AdapterHeader)})
+    named = models_of(formula, {name: header.tensors for name, header in headers.items()}, terms.names)
+    models = tuple(name for name in named if name not in terms.names)
     if not models:
-        raise Refused("the formula names no model")
+        raise Refused("the formula names no model" + (", only what is added to one" if named else ""))
+    headers = {name: header for name, header in headers.items() if name not in terms.names}
     for policy in (config.vae, config.text):
         if policy not in (*POLICIES, *headers):
             raise unknown("model", policy, [*POLICIES, *headers])
     _same_family(models, headers)
-    planner = _Planner(config, formula, models, headers)
+    planner = _Planner(config, formula, models, headers, terms)
     keys = tuple(planner.key(key) for key in dict.fromkeys(k for m in planner.order for k in headers[m].tensors))
     return Plan(config, models, keys, (*misread_weights(formula), *planner.notes(keys)))
 
@@ -91,13 +96,15 @@ class _Planner:
     formula: Formula
     models: tuple[str, ...]
     headers: Mapping[str, Header]
+    terms: Terms
 
     def __post_init__(self) -> None:
         self.order = tuple(dict.fromkeys([*self.models, self.config.vae, self.config.text]))
         self.order = tuple(name for name in self.order if name in self.headers)
         self.blocks = block_names(key for name in self.models for key in self.headers[name].tensors)
         self.spoken = spoken(self.formula)
-        self.meanings = Meanings(self.formula, tuple(self.headers), self.blocks)
+        known = (*self.headers, *self.terms.adapters)
+        self.meanings = Meanings(self.formula, known, self.blocks, self.terms.names)
 
     def key(self, key: str) -> KeyPlan:
         """Plan one tensor."""
@@ -108,12 +115,13 @@ class _Planner:
         why = why_fixed(key, first)
         if why == "ema":
             return KeyPlan(key, "dropped", _spec(first, "same"), Combination(), "a moving average, stale after a merge")
-        if why or policy != "formula":
-            return self._copy(key, holders, chosen, why=f"never blended: {why}" if why else f"policy: {policy}")
-        result = self.meanings.at(key)
+        if why:
+            return self._copy(key, holders, chosen, why=f"never blended: {why}")
+        result = self.terms.at(self.meanings.at(key), key, instead=chosen if policy != "formula" else "")
         if not result.terms:
-            return self._copy(key, holders, chosen, why="the formula does not speak of it")
-        needed = set(result.models())
+            spoken = "the formula does not speak of it" if policy == "formula" else f"policy: {policy}"
+            return self._copy(key, holders, chosen, why=spoken)
+        needed = set(result.models()) - self.terms.names
         if missing := needed - holders.keys():
             return self._copy(key, holders, next(iter(holders)), why=f"missing from {', '.join(sorted(missing))}")
         self._same_shape(key, {name: holders[name] for name in self.order if name in needed})
@@ -132,6 +140,7 @@ class _Planner:
 
     def notes(self, keys: tuple[KeyPlan, ...]) -> Iterator[str]:
         """Yield warnings that concern the whole."""
+        yield from self.terms.notes()
         lone = [item.key for item in keys if "missing from" in item.why]
         if lone:
             yield f"{len(lone)} tensors are not in every model and are copied, for example {lone[0]}"

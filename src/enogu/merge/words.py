@@ -20,6 +20,11 @@ class Here:
     models: tuple[str, ...]
     blocks: tuple[str, ...]
     key: str
+    adapters: frozenset[str] = frozenset()  # which of the models are differences
+
+    def model(self, name: str) -> Combination:
+        """Return a model, or what an adapter adds to one."""
+        return Combination(((Model(name, 0.0 if name in self.adapters else 1.0), 1.0),))
 
 
 Word = Callable[[Here, Sequence[Value], Mapping[str, Value]], Value]
@@ -28,7 +33,7 @@ Word = Callable[[Here, Sequence[Value], Mapping[str, Value]], Value]
 def as_combination(value: Value, here: Here) -> Combination:
     """Return a value as a combination; a quoted word may name a model."""
     if isinstance(value, str) and value in here.models:
-        return Combination(((Model(value), 1.0),))
+        return here.model(value)
     if isinstance(value, str):
         raise unknown("model", value, here.models)
     if not isinstance(value, Combination):

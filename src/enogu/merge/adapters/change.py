@@ -31,6 +31,11 @@ class LowRank:
     down: Tensor
     scale: float
 
+    def __post_init__(self) -> None:
+        """Refuse factors of two ranks."""
+        if self.up.shape[1] != self.down.shape[0]:
+            raise ValueError(f"ranks {self.up.shape[1]} and {self.down.shape[0]}")
+
     @property
     def shape(self) -> tuple[int, int]:
         """Return rows and columns."""
@@ -47,6 +52,11 @@ class Hadamard:
 
     first: LowRank
     second: LowRank
+
+    def __post_init__(self) -> None:
+        """Refuse halves of two shapes."""
+        if self.first.shape != self.second.shape:
+            raise ValueError(f"halves of {self.first.shape} and {self.second.shape}")
 
     @property
     def shape(self) -> tuple[int, int]:

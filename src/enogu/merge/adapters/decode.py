@@ -24,7 +24,7 @@ def decode(module: str, parts: Parts, alpha: float | None) -> Change | None:
             return _loha(parts, alpha)
         if parts.keys() & {"k1", "k1_a"}:
             return _lokr(parts, alpha)
-    except (KeyError, RuntimeError, IndexError) as problem:
+    except (KeyError, RuntimeError, IndexError, ValueError) as problem:
         shapes = ", ".join(f"{name} {list(part.shape)}" for name, part in parts.items())
         raise Refused(f"{module}: its parts do not fit together ({shapes}): {problem}") from None
     if "diff" in parts:
