@@ -5,8 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from enogu.cli import main
 from enogu.core.networks.family import family
@@ -100,6 +102,22 @@ def test_two_files_are_compared_by_block(tmp_path: Path, capsys: pytest.CaptureF
     assert drawn.read_text().startswith("<svg")
     assert main(["inspect", str(files["a"]), str(files["b"])]) == 0
     assert "M00" in capsys.readouterr().out
+
+
+def test_differences_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    odd = {**B, pico.MIDDLE: B[pico.MIDDLE].clone()}
+    odd[pico.MIDDLE][0, 0] = float("nan")
+    files = pico.write(tmp_path, a=A, b=odd)
+    pair = [str(files["a"]), str(files["b"])]
+    assert main(["inspect", *pair, "--picture", str(tmp_path / "x.png")]) == 0
+    assert "1 elements are NaN" in capsys.readouterr().out
+    with Image.open(tmp_path / "x.png") as image:
+        grey = np.asarray(image.convert("L"))
+    bars = (grey < 160).mean(axis=1)
+    assert (bars[128:] > 0.05).sum() > 0.5 * len(bars[128:])  # a row of bars for every block
+    assert main(["inspect", *pair, "--picture", str(tmp_path / "x.gif")]) == 2
+    assert main(["inspect", pair[0], "--picture", str(tmp_path / "y.png")]) == 2
+    assert not (tmp_path / "y.png").exists()
 
 
 def test_a_recipe_is_verified_from_the_parents(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

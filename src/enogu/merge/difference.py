@@ -29,21 +29,32 @@ class Distance:
     apart: float = 0.0
     signs: int = 0
     changed: int = 0
+    odd: int = 0  # NaN or infinite in either file, and in none of the sums
 
     def add(self, a: torch.Tensor, b: torch.Tensor) -> None:
-        """Count two stretches of elements."""
+        """Count two stretches of elements; where they are the same, one product tells everything."""
         x, y = a.double(), b.double()
+        square, other = float(x @ x), float(y @ y)
+        if not math.isfinite(square + other):
+            finite = x.isfinite() & y.isfinite()
+            self.odd += len(x) - int(finite.sum())
+            return self.add(x[finite], y[finite])
         self.elements += len(x)
-        self.first += float(x @ x)
-        self.second += float(y @ y)
+        self.first += square
+        if a.dtype == b.dtype and torch.equal(a, b):
+            self.second, self.product, self.signs = self.second + square, self.product + square, self.signs + len(x)
+            return None
+        apart = x - y
+        self.second += other
         self.product += float(x @ y)
-        self.apart += float((x - y).square().sum())
-        self.signs += int((x.sign() == y.sign()).sum())
-        self.changed += int((x != y).sum())
+        self.apart += float(apart @ apart)
+        self.signs += int(torch.count_nonzero(x.sign() == y.sign()))
+        self.changed += int(torch.count_nonzero(apart))
+        return None
 
     def summary(self) -> dict[str, float | int]:
         """Return L2 distance, the same relative to the first, cosine, and shares of like signs and changed elements."""
-        lengths = math.sqrt(self.first * self.second)
+        lengths = math.sqrt(self.first) * math.sqrt(self.second)
         return {
             "tensors": self.tensors,
             "elements": self.elements,
@@ -52,6 +63,7 @@ class Distance:
             "cosine": self.product / lengths if lengths else 1.0,
             "signs": self.signs / max(self.elements, 1),
             "changed": self.changed / max(self.elements, 1),
+            "nonfinite": self.odd,
         }
 
 
@@ -69,8 +81,8 @@ def compare(first: Path, second: Path, progress: Progress = silent) -> dict[str,
                 group.add(x, y)
             progress(done + 1, len(floats), "tensors")
         return {
-            "first": first.name,
-            "second": second.name,
+            "first": first.name if first.name != second.name else f"{first.parent.name}/{first.name}",
+            "second": second.name if first.name != second.name else f"{second.parent.name}/{second.name}",
             "groups": [
                 {"component": component, "block": block, **groups[component, block].summary()}
                 for component, block in sorted(groups, key=_rank)
@@ -92,28 +104,3 @@ def _rank(group: tuple[str, str]) -> tuple[int, int, str]:
     component, block = group
     kind = next((i for i, name in enumerate(ORDER) if block.startswith(name)), len(ORDER))
     return COMPONENTS.index(component), kind, block
-
-
-def picture(found: dict[str, Any]) -> str:
-    """Return the differences as an SVG: a bar per group, as long as its relative distance."""
-    groups, height = found["groups"], 18
-    longest = max((group["relative"] for group in groups), default=0.0) or 1.0
-    bars = []
-    for row, group in enumerate(groups):
-        y, width = 34 + row * height, 420 * group["relative"] / longest
-        label = group["block"] or group["component"]
-        bars.append(
-            f'<text x="84" y="{y + 12}" text-anchor="end">{label}</text>'
-            f'<rect x="92" y="{y + 2}" width="{width:.1f}" height="{height - 5}" rx="2" fill="#7aa2c8"/>'
-            f'<text x="{98 + width:.1f}" y="{y + 12}" fill="#555">{group["relative"]:.2%}</text>'
-        )
-    title = f"{_escaped(found['second'])} against {_escaped(found['first'])}: relative L2 distance"
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="620" height="{46 + height * len(groups)}" '
-        f'font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="white"/>'
-        f'<text x="16" y="20" font-size="13">{title}</text>{"".join(bars)}</svg>\n'
-    )
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;")

@@ -1,34 +1,47 @@
 """What a checkpoint is made of, what is wrong with it, by which hashes it is known and where it comes from."""
 
-import math
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from enogu.core.networks.header import Header, TensorInfo
+from enogu.core.networks.fp8 import is_marker, scale_key
+from enogu.core.networks.header import Header
 from enogu.core.networks.identity import identify
 from enogu.core.networks.keys import COMPONENTS, NAMES, place
-from enogu.core.networks.layouts import Fit, find_layout, fits
-from enogu.core.networks.prediction import prediction
-from enogu.core.networks.stream import Reader
+from enogu.core.networks.layouts import Fit, Layout, find_layout, fits
+from enogu.core.networks.prediction import measured
+from enogu.core.networks.source import Source, open_source
 from enogu.core.records.progress import Progress, silent
 from enogu.merge.ancestry import ancestry
+from enogu.merge.statistic import Statistic
 
-PIECE = 1 << 20  # elements read at once
 LISTED = 8  # odd keys that the text shows of each kind; the data has all
+TOLD = (
+    "modelspec.",
+    "ss_base_model_version",
+    "ss_num_train_images",
+    "ss_num_epochs",
+    "ss_steps",
+    "epoch",
+    "global_step",
+)
+LONG = 80  # characters of a metadata value that the text shows
+UNTOLD = ("modelspec.hash_sha256", "modelspec.thumbnail")
 
 
 def inspect(path: Path, *, deep: bool = True, progress: Progress = silent) -> dict[str, Any]:
-    """Return everything a file tells; `deep` also reads its tensors, for hashes and damage."""
-    with Reader(path) as reader:
-        header = reader.header
-        layout, predicts = find_layout(header), prediction(header)
+    """Return everything a checkpoint tells; `deep` also reads its tensors, for hashes, statistics and damage."""
+    with open_source(path) as source:
+        header = source.header
+        layout = find_layout(header)
+        predicts = measured(source, layout.name if layout else "")
         found: dict[str, Any] = {
             "file": path.name,
-            "bytes": path.stat().st_size,
+            "bytes": sum(file.stat().st_size for file in {item.file for item in source.stored.values()}),
             "family": layout.name if layout else None,
             "architecture": layout.architecture if layout else None,
             "prediction": {
@@ -36,26 +49,16 @@ def inspect(path: Path, *, deep: bool = True, progress: Progress = silent) -> di
                 "zero_terminal_snr": predicts.zero_terminal_snr,
                 "from": predicts.source or None,
             },
-            "components": _components(header, {fit.component: fit for fit in fits(layout, header)} if layout else {}),
-            "ema": sum(place(key).fixed == "ema" for key in header.tensors),
+            "components": _components(header, layout),
+            "ema": _ema(header),
             "markers": sorted(key for key in header.tensors if place(key).fixed == "marker"),
+            "scaled": _scaled(source),
+            "renamed": source.renamed,
             "metadata": dict(header.metadata),
             "ancestry": ancestry(header.metadata),
         }
-        if deep:
-            found["damage"] = list(_damage(reader))
     if deep:
-        known = identify(path, progress)
-        found["hashes"] = {
-            "sha256": known.sha256,
-            "AutoV1": known.auto_v1,
-            "AutoV2": known.auto_v2,
-            "AutoV3": known.auto_v3,
-            "data_sha256": known.data_sha256,
-            "modelspec": _modelspec(header, known.data_sha256),
-        }
-        for name, digest in known.components.items():
-            found["components"][name]["sha256"] = digest
+        _look_inside(path, found, header, progress)
     return found
 
 
@@ -65,25 +68,45 @@ def report(found: dict[str, Any]) -> str:
     predicts = found["prediction"]
     if predicts["kind"]:
         zero = ", zero terminal SNR" if predicts["zero_terminal_snr"] else ""
-        lines.append(f"  predicts {predicts['kind']}{zero} (by {predicts['from']})")
+        lines.append(f"  predicts {predicts['kind']}{zero}: {predicts['from']}")
     for name, part in found["components"].items():
-        dtypes = ", ".join(f"{count} {dtype}" for dtype, count in part["dtypes"].items())
-        digest = f", {part['sha256'][:12]}" if "sha256" in part else ""
-        lines.append(
-            f"  {NAMES[name]}: {part['tensors']:,} tensors, {part['parameters'] / 1e6:,.2f} M ({dtypes}){digest}"
-        )
-        for kind in ("missing", "misshapen", "unexpected"):
-            lines += [f"    {kind}: {key}" for key in part[kind][:LISTED]]
-            if len(part[kind]) > LISTED:
-                lines.append(f"    {kind}: {len(part[kind]) - LISTED} more")
-    if found["ema"]:
-        lines.append(f"  {found['ema']} tensors of a moving average")
+        lines += _told_of_component(name, part)
+    if ema := found["ema"]:
+        whole = "a whole copy" if ema["of"] and ema["copies"] == ema["of"] else f"{ema['copies']} of {ema['of']} copies"
+        lines.append(f"  {ema['tensors']} tensors of a moving average of the UNet, {whole}")
+    if found["scaled"]:
+        lines.append(f"  {found['scaled']} weights in 8 bits with scales")
+    if found["renamed"]:
+        lines.append(f"  {len(found['renamed'])} tensors under foreign names, such as {found['renamed'][0]}")
     lines += [f"  damaged: {damage['key']}: {damage['what']}" for damage in found.get("damage", [])]
+    if zeros := found.get("zeros"):
+        lines.append(f"  {len(zeros)} weights are nothing but zeros, such as {zeros[0]}")
     lines += [f"  {name}: {value}" for name, value in found.get("hashes", {}).items() if value]
+    lines += [
+        f"  {key}: {value if len(value) <= LONG else value[:LONG] + '...'}"
+        for key, value in found["metadata"].items()
+        if key.startswith(TOLD) and key not in UNTOLD
+    ]
     return "\n".join([*lines, *(f"  {line}" for line in _tree(found["ancestry"]))])
 
 
-def _components(header: Header, met: dict[str, Fit]) -> dict[str, Any]:
+def _told_of_component(name: str, part: dict[str, Any]) -> Iterator[str]:
+    dtypes = ", ".join(f"{count} {dtype}" for dtype, count in part["dtypes"].items())
+    digest = f", {part['sha256'][:12]}" if "sha256" in part else ""
+    if part.get("content", part.get("sha256")) != part.get("sha256"):
+        digest += f", in 16 bits {part['content'][:12]}"
+    yield f"  {NAMES[name]}: {part['tensors']:,} tensors, {part['parameters'] / 1e6:,.2f} M ({dtypes}){digest}"
+    if values := part.get("values"):
+        ends = f"from {values['min']:.4g} to {values['max']:.4g}"
+        yield f"    mean {values['mean']:.3g}, spread {values['std']:.3g}, {ends}"
+    for kind in ("missing", "misshapen", "unexpected"):
+        yield from (f"    {kind}: {key}" for key in part[kind][:LISTED])
+        if len(part[kind]) > LISTED:
+            yield f"    {kind}: {len(part[kind]) - LISTED} more"
+
+
+def _components(header: Header, layout: Layout | None) -> dict[str, Any]:
+    met = {fit.component: fit for fit in fits(layout, header)} if layout else {}
     parts: dict[str, Any] = {}
     for component in COMPONENTS:
         infos = {key: info for key, info in header.tensors.items() if place(key).component == component}
@@ -100,24 +123,51 @@ def _components(header: Header, met: dict[str, Fit]) -> dict[str, Any]:
     return parts
 
 
-def _damage(reader: Reader) -> Iterator[dict[str, str]]:
-    for key, info in reader.header.tensors.items():
+def _ema(header: Header) -> dict[str, int] | None:
+    """Count the moving averages, and how many of the UNet's tensors have one (LDM leaves the dots out of the names)."""
+    there = {key for key in header.tensors if place(key).fixed == "ema"}
+    own = [key for key in header.tensors if place(key).component == "unet"]
+    copies = sum("model_ema." + key.removeprefix("model.").replace(".", "") in there for key in own)
+    return {"tensors": len(there), "copies": copies, "of": len(own)} if there else None
+
+
+def _scaled(source: Source) -> int:
+    return sum(1 for key in source.stored if not is_marker(key) and scale_key(key, source.stored) and ".weight" in key)
+
+
+def _look_inside(path: Path, found: dict[str, Any], header: Header, progress: Progress) -> None:
+    seen: dict[str, Statistic] = {}
+    damage: list[dict[str, str]] = []
+
+    def look(key: str, values: Tensor) -> None:
         if place(key).fixed == "ids":
-            values = reader.tensor(key).double().flatten()
-            if info.is_float or not torch.equal(values, torch.arange(len(values), dtype=torch.float64)):
-                yield {
-                    "key": key,
-                    "what": f"position ids are {info.dtype} and run from {values.min():g} to {values.max():g}",
-                }
-        elif info.is_float and (count := sum(_nonfinite(reader, key, info))):
-            yield {"key": key, "what": f"{count:,} of {info.numel:,} elements are NaN or infinite"}
+            damage.extend(_bent(key, values, header.tensors[key].dtype))
+        elif header.tensors[key].is_float:
+            seen.setdefault(key, Statistic()).add(values)
+
+    known = identify(path, progress, look=look)
+    for key, own in seen.items():
+        if own.odd:
+            damage.append({"key": key, "what": f"{own.odd:,} of {own.count:,} elements are NaN or infinite"})
+    found["damage"] = sorted(damage, key=lambda item: item["key"])
+    found["zeros"] = sorted(key for key, own in seen.items() if own.low == own.high == 0 and key.endswith(".weight"))
+    found["hashes"] = {
+        "sha256": known.sha256,
+        "AutoV1": known.auto_v1,
+        "AutoV2": known.auto_v2,
+        "AutoV3": known.auto_v3,
+        "data_sha256": known.data_sha256,
+        "modelspec": _modelspec(header, known.data_sha256),
+    }
+    for name, part in found["components"].items():
+        part["sha256"], part["content"] = known.components[name], known.contents.get(name)
+        part["values"] = sum((own for key, own in seen.items() if place(key).component == name), Statistic()).summary()
 
 
-def _nonfinite(reader: Reader, key: str, info: TensorInfo) -> Iterator[int]:
-    for start in range(0, info.numel, PIECE):
-        values = reader.stretch(key, start, min(start + PIECE, info.numel)).float()
-        if not math.isfinite(float(values.sum())):
-            yield int((~torch.isfinite(values)).sum())
+def _bent(key: str, values: Tensor, dtype: str) -> Iterator[dict[str, str]]:
+    ids = values.double()
+    if values.is_floating_point() or not torch.equal(ids, torch.arange(len(ids), dtype=torch.float64)):
+        yield {"key": key, "what": f"position ids are {dtype} and run from {ids.min():g} to {ids.max():g}"}
 
 
 def _modelspec(header: Header, data_sha256: str) -> str | None:

@@ -1,30 +1,46 @@
 """The hashes by which a checkpoint is known: of the file, of its tensors, of each component."""
 
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from enogu.core.networks.header import open_read, read_header
+import torch
+from torch import Tensor
+
+from enogu.core.networks.folder import files_of
+from enogu.core.networks.header import TensorInfo, open_read
 from enogu.core.networks.keys import place
-from enogu.core.networks.layouts import PREFIXES
+from enogu.core.networks.layouts import PREFIXES, layouts
+from enogu.core.networks.source import Source, open_source
+from enogu.core.networks.stored import Stored
+from enogu.core.networks.stream import as_bytes
+from enogu.core.networks.torchfile import is_torch_file
+from enogu.core.records.hashes import sha256_file
 from enogu.core.records.progress import Progress, silent
 
 CHUNK_BYTES = 1 << 22
 SMALL = 1 << 16  # bytes that are hashed sooner than handed to another thread
 AUTO_V1 = (0x100000, 0x10000)  # the webui's first hash: 64 KiB at 1 MiB
+Look = Callable[[str, Tensor], None]  # sees every tensor by its canonical key, stretch after stretch
 
 
 @dataclass(frozen=True)
 class Identity:
-    """SHA-256 of the whole file, of the tensor bytes alone, and of each component's tensors by name."""
+    """SHA-256 of the whole file (of a folder: of the list of its files' hashes), of the tensor bytes alone, and more.
+
+    `components` are exact; `contents` are hashes of the values rounded to 16 bits, which do not tell a component
+    that is stored in 32 bits from the same one in 16.
+    """
 
     sha256: str
     data_sha256: str
     auto_v1: str
     components: Mapping[str, str]
+    contents: Mapping[str, str]
 
     @property
     def auto_v2(self) -> str:
@@ -38,66 +54,163 @@ class Identity:
 
 
 def auto_v1(path: Path) -> str:
-    """Return the webui's legacy hash: quick, and not unique."""
+    """Return the webui's legacy hash: quick, and not unique; a folder has none."""
+    if path.is_dir():
+        return ""
     offset, length = AUTO_V1
     with open_read(path) as handle:
         handle.seek(offset)
         return hashlib.sha256(handle.read(length)).hexdigest()[:8]
 
 
-def identify(path: Path, progress: Progress = silent) -> Identity:
-    """Hash a safetensors file in one sequential read.
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a checkpoint of any form, as `identify` tells it."""
+    files = files_of(path)
+    return sha256_file(path) if files == [path] else _listed({_name(path, file): sha256_file(file) for file in files})
+
+
+def ignore(key: str, values: Tensor) -> None:
+    """Look away."""
+
+
+def identify(path: Path, progress: Progress = silent, *, look: Look = ignore) -> Identity:
+    """Hash a checkpoint in one sequential read of each of its files, showing every stretch of values to `look`.
 
     A component's hash depends on its tensors' names within it, dtypes, shapes and bytes, not on their order or on
-    what else is in the file: two checkpoints with the same VAE show the same hash for it.
+    what else is in the file: two checkpoints with the same VAE show the same hash for it, whatever their layout.
     """
-    header = read_header(path)
-    state = _Hashes()
-    ordered = sorted(header.tensors.items(), key=lambda item: (item[1].start, item[1].end))
-    total = header.data_start + (ordered[-1][1].end if ordered else 0)
-    with open_read(path) as handle, ThreadPoolExecutor(2) as pool:
-        state.whole.update(handle.read(header.data_start))
-        for name, info in ordered:
-            one, left = hashlib.sha256(f"{info.dtype}{list(info.shape)}".encode()), info.nbytes
-            while left:
-                chunk = handle.read(min(CHUNK_BYTES, left))
-                left -= len(chunk)
-                beside = [pool.submit(each.update, chunk) for each in (state.whole, state.data) if len(chunk) > SMALL]
-                for each in (one,) if beside else (one, state.whole, state.data):
-                    each.update(chunk)
-                for waiting in beside:
-                    waiting.result()
-            state.tensors.setdefault(place(name).component, {})[_within(name)] = one.hexdigest()
-            progress(header.data_start + info.end, total, "bytes")
-    return Identity(state.whole.hexdigest(), state.data.hexdigest(), auto_v1(path), state.components())
+    with open_source(path) as source, ThreadPoolExecutor(2) as pool:
+        walk = _Walk(source, look, pool, progress)
+        hashes = {_name(path, file): walk.file(file) for file in files_of(path)}
+        walk.rest()
+    single = not path.is_dir() and len(hashes) == 1
+    plain = single and not is_torch_file(path)
+    return Identity(
+        sha256=next(iter(hashes.values())) if single else _listed(hashes),
+        data_sha256=walk.data.hexdigest() if plain else "",
+        auto_v1=auto_v1(path) if single else "",
+        components=_joined(walk.exact),
+        contents=_joined(walk.rounded),
+    )
+
+
+Digests = dict[str, dict[str, str]]  # component -> key within it -> hash
 
 
 @dataclass
-class _Hashes:
-    whole: Any = field(default_factory=hashlib.sha256)
-    data: Any = field(default_factory=hashlib.sha256)
-    tensors: dict[str, dict[str, str]] = field(default_factory=dict)
+class _Walk:
+    """Goes through files front to back; what is not one stretch of one file is read again, by its key."""
 
-    def components(self) -> dict[str, str]:
-        """Return a hash per component, whatever the order of its tensors."""
-        return {
-            name: hashlib.sha256("".join(f"{k}={v};" for k, v in sorted(parts.items())).encode()).hexdigest()
-            for name, parts in self.tensors.items()
-        }
+    source: Source
+    look: Look
+    pool: ThreadPoolExecutor
+    progress: Progress
+    data: Any = field(default_factory=hashlib.sha256)
+    exact: Digests = field(default_factory=dict)
+    rounded: Digests = field(default_factory=dict)
+    done: int = 0
+
+    def __post_init__(self) -> None:
+        """Find out which stored tensors are canonical ones as they are."""
+        slots = self.source.slots
+        self.owners = {id(slot.parts[0]): key for key, slot in slots.items() if slot.plain}
+        self.left = {key for key, slot in slots.items() if not slot.plain}
+        self.total = sum(info.nbytes for info in self.source.header.tensors.values())
+        self.buffer = torch.empty(CHUNK_BYTES, dtype=torch.uint8)
+
+    def file(self, path: Path) -> str:
+        """Return a file's hash, having hashed and shown its tensors."""
+        whole, position = hashlib.sha256(), 0
+        items = [item for item in self.source.stored.values() if item.file == path]
+        with open_read(path) as handle:
+            for item in sorted(items, key=lambda item: (item.info.start, item.info.end)):
+                key = self.owners.get(id(item), "")
+                if item.info.start < position:  # it shares bytes with the one before it
+                    self.left |= {key} if key else set()
+                    continue
+                for _ in self._read(handle, item.info.start - position, (whole,)):
+                    pass
+                self._tensor(handle, key, item, whole)
+                position = item.info.end
+            for _ in self._read(handle, os.fstat(handle.fileno()).st_size - position, (whole,)):
+                pass
+        return whole.hexdigest()
+
+    def rest(self) -> None:
+        """Hash and show what is made of several stored tensors, turned about or scaled."""
+        for key in sorted(self.left):
+            info, digests = self.source.header.tensors[key], _Digest(self, key)
+            step = CHUNK_BYTES // info.torch_dtype.itemsize
+            for start in range(0, info.numel, step):
+                digests.add(self.source.stretch(key, start, min(start + step, info.numel)))
+            digests.end()
+
+    def _tensor(self, handle: Any, key: str, item: Stored, whole: Any) -> None:
+        digests = _Digest(self, key) if key else None
+        for piece in self._read(handle, item.info.nbytes, (whole, self.data)):
+            if digests:
+                digests.add(piece.view(item.info.torch_dtype))
+        if digests:
+            digests.end()
+
+    def _read(self, handle: Any, count: int, hashes: tuple[Any, ...]) -> Iterator[Tensor]:
+        """Yield bytes as they are read; other threads hash them meanwhile."""
+        while count:
+            piece = self.buffer[: min(count, CHUNK_BYTES)]
+            view = as_bytes(piece)
+            if handle.readinto(view) != len(view):
+                raise OSError(f"{handle.name} ended while it was read")
+            beside = [self.pool.submit(each.update, view) for each in hashes if len(view) > SMALL]
+            for each in () if beside else hashes:
+                each.update(view)
+            yield piece
+            for waiting in beside:
+                waiting.result()
+            count -= len(view)
+            self.done += len(view)
+            self.progress(min(self.done, self.total), self.total, "bytes")
+
+
+class _Digest:
+    """The two hashes of one tensor."""
+
+    def __init__(self, walk: _Walk, key: str) -> None:
+        self.walk, self.key = walk, key
+        info: TensorInfo = walk.source.header.tensors[key]
+        self.narrow = info.is_float and info.dtype != "F16"
+        self.exact = hashlib.sha256(f"{info.dtype}{list(info.shape)}".encode())
+        self.rounded = hashlib.sha256(f"F16{list(info.shape)}".encode()) if self.narrow else self.exact
+
+    def add(self, values: Tensor) -> None:
+        self.exact.update(as_bytes(values.contiguous()))
+        if self.narrow:
+            self.rounded.update(as_bytes(values.half()))
+        self.walk.look(self.key, values)
+
+    def end(self) -> None:
+        component, key = place(self.key).component, _within(self.key)
+        self.walk.exact.setdefault(component, {})[key] = self.exact.hexdigest()
+        if not self.key.endswith("position_ids"):  # constants, which some files leave out
+            self.walk.rounded.setdefault(component, {})[key] = self.rounded.hexdigest()
+
+
+def _joined(digests: Digests) -> dict[str, str]:
+    """Return a hash per component, whatever the order of its tensors."""
+    return {
+        name: hashlib.sha256("".join(f"{k}={v};" for k, v in sorted(parts.items())).encode()).hexdigest()
+        for name, parts in digests.items()
+    }
+
+
+def _name(path: Path, file: Path) -> str:
+    return file.relative_to(path if path.is_dir() else path.parent).as_posix()
+
+
+def _listed(hashes: Mapping[str, str]) -> str:
+    return hashlib.sha256("".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes)).encode()).hexdigest()
 
 
 def _within(key: str) -> str:
     """Return a key without what says where the component sits, so that SD1's CLIP and SDXL's first one agree."""
-    for prefix in (*PREFIXES.values(), *TEXT_PREFIXES):
-        if key.startswith(prefix):
-            return key.removeprefix(prefix)
-    return key
-
-
-TEXT_PREFIXES = (
-    "cond_stage_model.transformer.text_model.",
-    "conditioner.embedders.0.transformer.text_model.",
-    "conditioner.embedders.0.model.",
-    "conditioner.embedders.1.model.",
-    "cond_stage_model.model.",
-)
+    prefixes = {prefix for known in layouts().values() for prefix in known.prefixes.values()} | set(PREFIXES.values())
+    return next((key.removeprefix(prefix) for prefix in prefixes if key.startswith(prefix)), key)

@@ -1,14 +1,19 @@
-"""What a checkpoint predicts, as its markers and its metadata tell."""
+"""What a checkpoint predicts, as its markers, its metadata and at last its weights tell."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from enogu.core.networks.header import Header
+from enogu.core.networks.stream import Reader
 
 # marker tensors without elements (ComfyUI, Forge, A1111): what they say
 MARKERS = {"v_pred": "v", "edm_vpred.sigma_max": "v", "edm_mean": "edm"}
 # metadata keys of Stability's Model Spec and of ComfyUI, and the words that stand for each type
 KEYS = ("modelspec.prediction_type", "modelspec.predict_key")
-WORDS = {"v": "v", "v_prediction": "v", "vpred": "v", "epsilon": "eps", "eps": "eps"}
+WORDS = {"v": "v", "v_prediction": "v", "vpred": "v", "epsilon": "eps", "eps": "eps", "edm": "edm"}
+# SD2 for 768 pixels: in the released files this bias spreads wider where the model predicts v (ComfyUI)
+TELLTALE = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
+SPREAD = 0.09
 
 
 @dataclass(frozen=True)
@@ -32,3 +37,20 @@ def prediction(header: Header) -> Prediction:
     if header.metadata.get("ss_v_parameterization") == "True":
         return Prediction("v", zero, "ss_v_parameterization")
     return Prediction("", zero, "")
+
+
+def measured(reader: Reader, family: str) -> Prediction:
+    """Return what a file says it predicts; of one that says nothing, what UIs take its family for."""
+    told = prediction(reader.header)
+    if told.kind or not family:
+        return told
+    if family == "sd2" and TELLTALE in reader.header.tensors:
+        spread = float(reader.tensor(TELLTALE).float().std(correction=0))
+        kind = "v" if spread > SPREAD else "eps"
+        return Prediction(kind, told.zero_terminal_snr, f"a guess, from one bias that spreads by {spread:.3f}")
+    return Prediction("eps", told.zero_terminal_snr, "no marker; what UIs assume")
+
+
+def markers(kind: str, zero_terminal_snr: bool) -> Mapping[str, tuple[int, ...]]:
+    """Return the marker tensors, without elements, that tell UIs what an SDXL checkpoint predicts."""
+    return {name: (0,) for name, wanted in (("v_pred", kind == "v"), ("ztsnr", zero_terminal_snr)) if wanted}
