@@ -112,10 +112,16 @@ class Bench:
         freeze(self.folder / "posts", sizes)
 
     def run(self, out: str = "latents", **settings: Any) -> dict[str, Any]:
+        return stage.run(*self._order(out, settings))
+
+    def assist(self, out: str = "latents", **settings: Any) -> dict[str, Any]:
+        return stage.assist(*self._order(out, settings))
+
+    def _order(self, out: str, settings: dict[str, Any]) -> tuple[LatentsConfig, Job]:
         settings = {"area": 64 * 64, "step": 16, "batch": 4} | settings
-        config = LatentsConfig(posts="p", model="m", **settings)
         inputs = {"posts": {"p": self.folder / "posts"}, "model": {"m": Path("unused")}}
-        return stage.run(config, Job(out=self.folder / out, inputs=inputs, threads=2))
+        config = LatentsConfig(posts="p", model="m", **settings)
+        return config, Job(out=self.folder / out, inputs=inputs, threads=2)
 
     def skipped(self, out: str = "latents") -> dict[str, str]:
         lines = (self.folder / out / "skipped.jsonl").read_text().splitlines()

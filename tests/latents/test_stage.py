@@ -270,5 +270,5 @@ def test_kill_9_at_random_moments_changes_not_one_bit(zoo: "Bench") -> None:
             process.send_signal(signal.SIGKILL)
             process.wait()
         assert process.returncode in (0, -signal.SIGKILL)
-    zoo.run("quiet", flip=True)
-    assert zoo.contents("killed") == zoo.contents("quiet")
+    zoo.run("apart/quiet", flip=True)
+    assert zoo.contents("killed") == zoo.contents("apart/quiet")

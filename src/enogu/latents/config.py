@@ -16,7 +16,7 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 class LatentsConfig:
     """What to encode, with whose VAE, at which shapes."""
 
-    posts: Annotated[str, Ref("posts")]
+    posts: Annotated[str, Ref("posts", "tagged")]
     model: Annotated[str, Ref("model")]  # the checkpoint whose VAE encodes
     area: int = 512 * 512  # pixels of a bucket, at most
     buckets: str = "novelai"  # novelai, kohya or everydream2: which shapes there are, and which of them is nearest
@@ -27,6 +27,8 @@ class LatentsConfig:
     min_kept: float = 0.5  # a picture of which the crop would keep less is skipped
     max_pixels: int = MAX_PIXELS  # a larger picture is skipped, by its header
     flip: bool = False  # encode the mirror image too
+    margin: int = 0  # pixels by which records are larger than their bucket, for a new crop at every read
+    linear: bool = False  # resize in linear light instead of in sRGB values
     batch: int = 8  # pictures that go through the VAE at once
     precision: str = "fp32"  # what the VAE computes in; what it stores is always fp16
 
@@ -48,6 +50,8 @@ class LatentsConfig:
         for name, least in (("min_side", 0), ("max_side", 0), ("batch", 1), ("max_pixels", 1)):
             if getattr(self, name) < least:
                 raise Refused(f"{name} = {getattr(self, name)} must be at least {least}")
+        if self.margin < 0 or self.margin % (2 * FACTOR):
+            raise Refused(f"margin = {self.margin}: give a multiple of {2 * FACTOR}, half of it on each side")
         if not 0 <= self.min_kept <= 1:
             raise Refused(f"min_kept = {self.min_kept} is a share; give 0 to 1")
         _ = self.table.shapes  # refuses an area that a table of given shapes does not have

@@ -14,14 +14,21 @@ import numpy as np
 
 from enogu.core.records.journal import Entry
 from enogu.core.records.picture import PictureError, read_bytes, read_picture, resize_to_cover
-from enogu.core.records.progress import Progress
 from enogu.core.records.shards import ShardWriter
 from enogu.latents.buckets import Buckets, kept
+from enogu.latents.skipped import Skipped, note
 from enogu.latents.wanted import content_key
 
-Batch = list[dict[str, Any]]  # rows of `wanted`
-
 AHEAD = 3  # batches in work before the one that the VAE wants
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Rows of `wanted` that go through the VAE together, and the unit of work that they belong to."""
+
+    rows: list[dict[str, Any]]
+    unit: int
+    last: bool  # of its unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +39,8 @@ class Loader:
     buckets: Buckets
     min_kept: float
     max_pixels: int
+    margin: int = 0
+    linear: bool = False
 
     def __call__(self, row: dict[str, Any]) -> "Loaded | Skipped":
         """Return the crop, or why there is none."""
@@ -54,12 +63,13 @@ class Loader:
         share = kept(width, height, shape)
         if share < self.min_kept:
             raise PictureError("aspect", f"{width}x{height}: its bucket would keep {share:.0%} of it")
-        crop, left, top = resize_to_cover(picture, *shape)
+        crop, left, top = resize_to_cover(picture, *(side + self.margin for side in shape), linear=self.linear)
         return Loaded(
             row=row,
             crop=crop,
+            shape=shape,
             original=(width, height),
-            corner=(left, top),
+            corner=(left + self.margin // 2, top + self.margin // 2),
             decode_seconds=decoded - started,
             resize_seconds=time.perf_counter() - decoded,
         )
@@ -71,15 +81,11 @@ class Loaded:
 
     row: dict[str, Any]
     crop: np.ndarray
+    shape: tuple[int, int]  # the bucket: width and height; the crop is larger by the margin
     original: tuple[int, int]
-    corner: tuple[int, int]
+    corner: tuple[int, int]  # where the middle of the crop lies in the resized picture
     decode_seconds: float
     resize_seconds: float
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Return the bucket: width and height."""
-        return self.crop.shape[1], self.crop.shape[0]
 
     def entry(self, recipe: str, *, flipped: bool) -> Entry:
         """Return what the index says of it."""
@@ -87,6 +93,7 @@ class Loaded:
             post=self.row["post"],
             width=self.shape[0],
             height=self.shape[1],
+            margin=self.crop.shape[1] - self.shape[0],
             flipped=flipped,
             key=content_key(self.row["sha256"], recipe, self.shape, flipped=flipped),
             original_width=self.original[0],
@@ -96,24 +103,12 @@ class Loaded:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Skipped:
-    """A picture that has no record, and why."""
-
-    post: int
-    image: str
-    sha256: str
-    reason: str
-    detail: str
-
-
 @dataclass
 class Outcome:
     """What a run of an encoder did; `seconds` by kind of work, those of decoding and resizing over all threads."""
 
     pictures: int = 0
     records: int = 0
-    skipped: list[Skipped] = field(default_factory=list)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
 
@@ -126,19 +121,18 @@ class Encoder:
     writer: ShardWriter
     recipe: str
 
-    def run(self, batches: Iterable[Batch], *, done: int, total: int, threads: int, progress: Progress) -> Outcome:
-        """Encode every batch; a broken picture is listed and the rest goes on."""
-        outcome = Outcome()
-        with _timed(outcome.seconds, "total"), ThreadPoolExecutor(threads) as pool:
-            for futures in _in_order(pool, self.load, batches):
+    def run(self, batches: Iterable[Batch], outcome: Outcome, *, threads: int, ends: Callable[[Batch], None]) -> None:
+        """Encode every batch and tell when one `ends`; a broken picture is listed and the rest goes on."""
+        with _timed(outcome.seconds, "total"), _pool(threads) as pool:
+            for batch, futures in _in_order(pool, self.load, batches):
                 with _timed(outcome.seconds, "waiting"):
                     results = [future.result() for future in futures]
-                self._encode([result for result in results if isinstance(result, Loaded)], outcome)
-                outcome.skipped += [result for result in results if isinstance(result, Skipped)]
-                progress(done + outcome.pictures + len(outcome.skipped), total, "pictures encoded")
-        return outcome
+                skipped = [result for result in results if isinstance(result, Skipped)]
+                skipped += self._encode([result for result in results if isinstance(result, Loaded)], outcome)
+                note(self.writer.folder, self.writer.name, skipped)
+                ends(batch)
 
-    def _encode(self, loaded: list[Loaded], outcome: Outcome) -> None:
+    def _encode(self, loaded: list[Loaded], outcome: Outcome) -> list[Skipped]:
         records: list[tuple[Entry, np.ndarray]] = []
         for shape in sorted({picture.shape for picture in loaded}):  # one, unless metadata were wrong
             group = [picture for picture in loaded if picture.shape == shape]
@@ -154,8 +148,8 @@ class Encoder:
         for picture in loaded:
             outcome.seconds["decode"] += picture.decode_seconds
             outcome.seconds["resize"] += picture.resize_seconds
-            if picture.row["post"] in broken:
-                outcome.skipped.append(_skip(picture.row, "not finite", "the VAE gives no finite latents for it"))
+        endless = "the VAE gives no finite latents for it"
+        return [_skip(picture.row, "not finite", endless) for picture in loaded if picture.row["post"] in broken]
 
     def _group(self, group: list[Loaded], *, flipped: bool) -> list[tuple[Entry, np.ndarray]]:
         if not group:
@@ -169,13 +163,23 @@ def _skip(row: dict[str, Any], reason: str, detail: str) -> Skipped:
     return Skipped(post=row["post"], image=row["image"], sha256=row["sha256"], reason=reason, detail=detail)
 
 
+@contextmanager
+def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Yield threads that drop what they have not begun when the work is broken off."""
+    pool = ThreadPoolExecutor(threads)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def _in_order(
     pool: ThreadPoolExecutor, load: Loader, batches: Iterable[Batch]
-) -> Iterator[list[Future[Loaded | Skipped]]]:
+) -> Iterator[tuple[Batch, list[Future[Loaded | Skipped]]]]:
     """Submit a few batches ahead and give them back in order."""
-    queue: deque[list[Future[Loaded | Skipped]]] = deque()
+    queue: deque[tuple[Batch, list[Future[Loaded | Skipped]]]] = deque()
     for batch in batches:
-        queue.append([pool.submit(load, row) for row in batch])
+        queue.append((batch, [pool.submit(load, row) for row in batch.rows]))
         if len(queue) > AHEAD:
             yield queue.popleft()
     while queue:

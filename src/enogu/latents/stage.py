@@ -1,11 +1,9 @@
 """The latents stage: every picture of a manifest through the VAE, once."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import polars as pl
@@ -20,60 +18,76 @@ from enogu.core.records.picture import RESIZE_RECIPE
 from enogu.core.records.posts import read_manifest
 from enogu.core.records.shards import ShardWriter
 from enogu.latents.buckets import Buckets
+from enogu.latents.claims import Claims
 from enogu.latents.config import LatentsConfig
-from enogu.latents.encode import Encoder, Loader, Outcome, Skipped
+from enogu.latents.encode import Outcome
 from enogu.latents.moments import Moments, fingerprint
+from enogu.latents.skipped import Skipped, clear, noted
 from enogu.latents.statistics import bucket_table, pixel_figures
-from enogu.latents.wanted import batches, pending, rows_of, wanted
+from enogu.latents.wanted import rows_of
+from enogu.latents.worker import Worker
+
+WRITERS = "writers"  # its byte n is held by the process that writes as n; the file stays, empty
 
 
 def run(config: LatentsConfig, job: Job) -> dict[str, Any]:
     """Write shards, index.parquet, buckets.json and skipped.jsonl; return counts, pixels kept and times."""
-    manifest = read_manifest(job.one("posts"))
-    if manifest.frame.is_empty():
-        raise Refused(f"no posts are selected in {job.one('posts')}; widen the selection of the posts stage")
-    moments, recipe = _vae(config, job)
-    writer, buckets = ShardWriter(job.out), config.table
-    look = partial(wanted, manifest.frame, buckets=buckets, recipe=recipe, flip=config.flip)
-    before = writer.stored()
-    pictures = look(before)
-    todo = pending(pictures, finished=writer.finished["key"], stored=before["key"], batch=config.batch)
-    load = Loader(root=manifest.root, buckets=buckets, min_kept=config.min_kept, max_pixels=config.max_pixels)
-    outcome = Encoder(load=load, moments=moments, writer=writer, recipe=recipe).run(
-        batches(todo),
-        done=len(pictures) - len(todo),
-        total=len(pictures),
-        threads=job.threads or os.cpu_count() or 1,
-        progress=job.progress,
-    )
-    after = writer.stored()
-    index = rows_of(look(after), after)
-    skipped = _skipped(pictures, index, outcome.skipped)
-    write_bytes(
-        job.out / "skipped.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in skipped).encode()
-    )
-    reasons = dict(Counter(row["reason"] for row in skipped))
-    if index.is_empty():
-        raise Failed(f"none of {len(pictures)} pictures could be encoded ({reasons}); see {job.out / 'skipped.jsonl'}")
-    writer.finish(index)
+    worker = _worker(config, job)
+    with Claims(job.out / WRITERS) as writers:
+        writer = ShardWriter(job.out, writer=str(writers.first()))
+        outcome = worker.work(writer, to_the_end=True)
+        stored = writer.stored()
+        pictures = worker.wanted(stored)
+        index = rows_of(pictures, stored)
+        skipped = _skipped(pictures, index, noted(job.out))
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in skipped)
+        write_bytes(job.out / "skipped.jsonl", text.encode())
+        reasons = dict(Counter(row["reason"] for row in skipped))
+        if index.is_empty():
+            clear(job.out)
+            raise Failed(
+                f"none of {len(pictures)} pictures could be encoded ({reasons}); see {job.out / 'skipped.jsonl'}"
+            )
+        writer.finish(index)
+        clear(job.out)
     figures = pixel_figures(index)
-    write_json(job.out / "buckets.json", _bucket_file(buckets, index) | figures)
+    write_json(job.out / "buckets.json", _bucket_file(config.table, index) | figures)
     return {
         "posts": len(pictures),
         "pictures": index["post"].n_unique(),
         "records": len(index),
         "encoded": outcome.records,
         "skipped": reasons,
-        "fp32_fallbacks": moments.fallbacks,
+        "fp32_fallbacks": worker.moments.fallbacks,
         **figures,
         **_times(outcome),
     }
 
 
+def assist(config: LatentsConfig, job: Job) -> dict[str, Any]:
+    """Encode beside other processes what nobody has taken, and leave the end to `run`; return counts and times."""
+    worker = _worker(config, job)
+    with Claims(job.out / WRITERS) as writers:
+        writer = ShardWriter(job.out, writer=str(writers.first()))
+        outcome = worker.work(writer, to_the_end=False)
+        writer.sync()
+    return {"pictures": outcome.pictures, "encoded": outcome.records, **_times(outcome)}
+
+
+def _worker(config: LatentsConfig, job: Job) -> Worker:
+    manifest = read_manifest(job.one("posts"))
+    if manifest.frame.is_empty():
+        raise Refused(f"no posts are selected in {job.one('posts')}; widen the selection of the posts stage")
+    moments, recipe = _vae(config, job)
+    job.out.mkdir(parents=True, exist_ok=True)
+    return Worker(config=config, job=job, manifest=manifest, moments=moments, recipe=recipe)
+
+
 def _vae(config: LatentsConfig, job: Job) -> tuple[Moments, str]:
     """Return the encoder, and the name of all that shapes a record besides its picture and bucket."""
     vae = load_model(job.one("model"), device=job.device).vae
-    recipe = settings_hash({"vae": fingerprint(vae), "resize": RESIZE_RECIPE, "precision": config.precision})
+    shaped = {name: getattr(config, name) for name in ("precision", "linear", "margin")}
+    recipe = settings_hash({"vae": fingerprint(vae), "resize": RESIZE_RECIPE, **shaped})
     vae = vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Moments(vae.moments, device=job.device, precision=config.precision), recipe
 

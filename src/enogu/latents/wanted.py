@@ -1,9 +1,6 @@
 """What is to be encoded: each post's picture, its expected bucket and the keys of its records."""
 
 import hashlib
-from collections.abc import Iterator
-from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,6 +8,7 @@ import polars as pl
 from enogu.latents.buckets import Buckets
 
 BUCKET = ("bucket_height", "bucket_width")
+UNIT_BATCHES = 4  # what one process takes at a time; small enough that all end together
 
 
 def content_key(sha256: str, recipe: str, shape: tuple[int, int], *, flipped: bool) -> str:
@@ -50,22 +48,21 @@ def wanted(manifest: pl.DataFrame, stored: pl.DataFrame, *, buckets: Buckets, re
     ).sort(*BUCKET, "post")
 
 
-def pending(pictures: pl.DataFrame, *, finished: pl.Series, stored: pl.Series, batch: int) -> pl.DataFrame:
-    """Return the pictures that have no record yet, each with the number of its batch within its bucket.
+def unfinished(pictures: pl.DataFrame, *, finished: pl.Series, batch: int) -> pl.DataFrame:
+    """Return the pictures that no earlier run has encoded, each with the numbers of its batch and its unit of work.
 
-    Batches are cut from all that earlier runs have not finished, and only then what this run has stored before
-    it was killed is taken out: so every batch keeps its members, and its records their last bit.
+    This division depends on nothing that happens while the work goes on: so everyone at work cuts the same batches,
+    and after a kill every batch keeps its members, and its records their last bit.
     """
-    unfinished = pictures.filter(pl.col("sha256").is_first_distinct() & ~_all_in(finished))
-    return unfinished.with_columns(batch=pl.int_range(pl.len()).over(BUCKET) // batch).filter(~_all_in(stored))
+    left = pictures.filter(pl.col("sha256").is_first_distinct() & ~_all_in(finished))
+    left = left.with_columns(batch=pl.int_range(pl.len()).over(BUCKET) // batch)
+    left = left.with_columns(batch=pl.struct(*BUCKET, "batch").rle_id())
+    return left.with_columns(unit=pl.col("batch") // UNIT_BATCHES)
 
 
-def batches(rows: pl.DataFrame) -> Iterator[list[dict[str, Any]]]:
-    """Yield pending pictures batch by batch."""
-    runs = rows.select(pl.struct(*BUCKET, "batch").rle_id().alias("run"))["run"]
-    starts = runs.search_sorted(runs.unique(maintain_order=True)).to_list()
-    for start, end in pairwise([*starts, len(rows)]):
-        yield rows[start:end].rows(named=True)
+def pending(division: pl.DataFrame, *, stored: pl.Series, skipped: pl.Series) -> pl.DataFrame:
+    """Return what of a division has neither a record yet nor a reason for having none."""
+    return division.filter(~_all_in(stored) & ~pl.col("sha256").is_in(skipped.implode()))
 
 
 def rows_of(pictures: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:

@@ -19,6 +19,7 @@ import mmap
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
@@ -45,6 +46,7 @@ FACTOR = 8  # pixels per latent, along each side
 SHARD_BYTES = 1 << 30
 SAMPLE = np.dtype("<f2")
 WRITER = "0"
+ADOPTED = "-i"  # before the inode of a shard that is another folder's too
 OPEN_SHARDS = 512  # mapped at once; each holds a file descriptor, of which a process has 1,024 as a rule
 PAGE = mmap.PAGESIZE
 SEEN = [name for name in SCHEMA if name not in ("key", "checksum")]  # what readers of latents ask for
@@ -56,10 +58,10 @@ class ShardWriter:
     def __init__(self, folder: Path, *, writer: str = WRITER, shard_bytes: int = SHARD_BYTES) -> None:
         """Open a folder, drop what this writer left half done, and know the rest."""
         self.folder = folder
-        self._shard_bytes, self._writer = shard_bytes, writer
+        self._shard_bytes, self.name = shard_bytes, writer
         self._unsynced: dict[Path, int] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        self.finished = present(folder, _read_index(folder))  # what earlier runs left when they ended
+        self._indexed = present(folder, _read_index(folder))  # what earlier runs left when they ended
         mend(folder, writer)
         stored = self.stored()
         own = stored.filter(stored["shard"].str.contains(f"-{writer}-", literal=True))
@@ -72,9 +74,14 @@ class ShardWriter:
             .iter_rows()
         }
 
+    def finished(self) -> pl.DataFrame:
+        """Return the rows of the records of earlier runs, here or in folders that records were adopted from."""
+        since = journalled(self.folder)
+        return pl.concat([self._indexed, since.filter(since["shard"].str.contains(ADOPTED, literal=True))])
+
     def stored(self) -> pl.DataFrame:
         """Return the rows of all records: what earlier runs finished, and what any writer has committed since."""
-        rows = pl.concat([self.finished, journalled(self.folder)])
+        rows = pl.concat([self._indexed, journalled(self.folder)])
         return rows.unique(["post", "flipped", "key"], keep="last", maintain_order=True)
 
     def append(self, entries: Sequence[Entry], records: Iterable[np.ndarray]) -> None:
@@ -90,33 +97,33 @@ class ShardWriter:
             rows.append({field.name: getattr(entry, field.name) for field in fields(Entry)} | where)
         for shard, data_of_shard in pieces.items():
             self._write(self.folder / shard, b"".join(data_of_shard))
-        self._write(self.folder / journal(self._writer), lines(pl.DataFrame(rows, SCHEMA)))
+        self._write(self.folder / journal(self.name), lines(pl.DataFrame(rows, SCHEMA)))
 
     def adopt(self, source: Path, rows: pl.DataFrame) -> None:
         """Take over records of another folder without copying: their shards become hard links here."""
         names = {}
         for shard in rows["shard"].unique():
             shape, number = shard.split("-")[1], (source / shard).stat().st_ino
-            names[shard] = f"shard-{shape}-i{number}-00000.bin"  # one name for one file, whoever it came from
-            if not (self.folder / names[shard]).exists():
+            names[shard] = f"shard-{shape}{ADOPTED}{number}-00000.bin"  # one name for one file, wherever it came from
+            with suppress(FileExistsError):
                 os.link(source / shard, self.folder / names[shard])
         renamed = rows.with_columns(pl.col("shard").replace_strict(names, return_dtype=pl.String))
-        self._write(self.folder / journal(self._writer), lines(renamed))
+        self._write(self.folder / journal(self.name), lines(renamed))
 
     def finish(self, index: pl.DataFrame) -> None:
         """Make the index of these rows and end the run: the journals go."""
-        self._sync()
+        self.sync()
         _write_index(self.folder, index)
         for path in self.folder.glob(journal("*")):
             path.unlink()
 
     def _place(self, entry: Entry, nbytes: int) -> tuple[str, int]:
         shape = (entry.width, entry.height, entry.margin)
-        first = _shard_name(entry, self._writer, 0)
+        first = _shard_name(entry, self.name, 0)
         shard, end = self._open.get(shape, (first, 0))
         if end and end + nbytes > self._shard_bytes:
             number = int(shard.rsplit("-", 1)[1].removesuffix(".bin")) + 1
-            shard, end = _shard_name(entry, self._writer, number), 0
+            shard, end = _shard_name(entry, self.name, number), 0
         self._open[shape] = (shard, end + nbytes)
         return shard, end
 
@@ -127,9 +134,10 @@ class ShardWriter:
                 rest = rest[handle.write(rest) :]
         self._unsynced[path] = self._unsynced.get(path, 0) + len(data)
         if self._unsynced[path] >= TAIL_BYTES:
-            self._sync()
+            self.sync()
 
-    def _sync(self) -> None:
+    def sync(self) -> None:
+        """Have everything on disk."""
         for path in sorted(self._unsynced, key=lambda path: path.suffix):  # .bin before .jsonl
             with path.open("rb") as handle:
                 os.fsync(handle.fileno())
