@@ -1,5 +1,6 @@
 """Layout tables have the counts and sizes of the real checkpoints, and files are recognised by them."""
 
+import hashlib
 import math
 from collections import Counter
 
@@ -19,6 +20,24 @@ COUNTS = {
     "sdxl": [("unet", 1680, 2567.46), ("te1", 196, 123.06), ("te2", 390, 694.66), ("vae", 248, 83.65)],
     "sd2": [("unet", 686, 865.91), ("vae", 248, 83.65)],
 }
+# (tensors, begin of the SHA-256 of the sorted lines "KEY [SHAPE]"): the key lists that sd-webui-model-toolkit took from
+# the released files (components/*.txt at e19dd46), without position_ids
+LISTS = {
+    ("sd1", "unet"): (686, "81999d5b4292b045"),
+    ("sd1-inpainting", "unet"): (686, "0eb12fa55d0e4f79"),
+    ("sd1-pix2pix", "unet"): (686, "fb46e9f704cb093d"),
+    ("sd2", "unet"): (686, "6ec9648adabdb5b6"),
+    ("sd2-inpainting", "unet"): (686, "270704dfe3341035"),
+    ("sd2-depth", "unet"): (686, "927e2d777aeb723d"),
+    ("sdxl", "unet"): (1680, "d7a8d7ad0a01ad6c"),
+    ("sdxl-refiner", "unet"): (1220, "8e703616118e0579"),
+    ("sd1", "vae"): (248, "a0c24ae5e2efcfb4"),
+    ("sd1", "te1"): (196, "60897f03b52c2eca"),
+    ("sd2", "te1"): (294, "c406bbc7db25b5e2"),
+    ("sdxl", "te2"): (390, "7a75be0d08f5b83f"),
+}
+# all tensors but position_ids, markers and schedules: sd-mecha's sd1-ldm.yaml and sdxl-sgm.yaml
+TOTALS = {"sd1": 1130, "sdxl": 2514}
 # tensors per block of the two UNets
 SD1 = {
     "IN01": 36,
@@ -56,6 +75,26 @@ def test_components_have_the_sizes_of_the_released_files(name: str) -> None:
         part = layout(name).components[component]
         assert len(part) == tensors
         assert sum(map(math.prod, part.values())) / 1e6 == pytest.approx(millions, abs=0.01)
+
+
+@pytest.mark.parametrize(("name", "component"), LISTS)
+def test_keys_and_shapes_are_those_of_the_released_files(name: str, component: str) -> None:
+    chosen = layout(name)
+    prefix, part = chosen.prefixes[component], chosen.components[component]
+    lines = sorted(f"{key.removeprefix(prefix)} {list(shape)}\n" for key, shape in part.items())
+    digest = hashlib.sha256("".join(sorted(lines, key=lambda line: line.split()[0])).encode()).hexdigest()
+    assert (len(lines), digest[:16]) == LISTS[name, component]
+
+
+@pytest.mark.parametrize("name", TOTALS)
+def test_whole_layouts_have_the_tensors_of_the_released_files(name: str) -> None:
+    assert len(layout(name).shapes) == TOTALS[name]
+
+
+def test_sd2_for_768_pixels_is_told_by_its_prediction() -> None:
+    assert layout("sd2").spec("v") == ("stable-diffusion-v2-768-v", 768)
+    assert layout("sd2").spec("eps") == ("stable-diffusion-v2-512", 512)
+    assert layout("sd1").spec("v") == ("stable-diffusion-v1", 512)
 
 
 @pytest.mark.parametrize(("name", "blocks"), [("sd1", SD1), ("sdxl", SDXL)])

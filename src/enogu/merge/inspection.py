@@ -43,7 +43,8 @@ def inspect(path: Path, *, deep: bool = True, progress: Progress = silent) -> di
             "file": path.name,
             "bytes": sum(file.stat().st_size for file in {item.file for item in source.stored.values()}),
             "family": layout.name if layout else None,
-            "architecture": layout.architecture if layout else None,
+            "architecture": layout.spec(predicts.kind)[0] if layout else None,
+            "resolution": layout.spec(predicts.kind)[1] if layout else None,
             "prediction": {
                 "kind": predicts.kind or None,
                 "zero_terminal_snr": predicts.zero_terminal_snr,
@@ -65,6 +66,8 @@ def inspect(path: Path, *, deep: bool = True, progress: Progress = silent) -> di
 def report(found: dict[str, Any]) -> str:
     """Return an inspection as text."""
     lines = [f"{found['file']}: {found['family'] or 'of no known family'}, {found['bytes'] / 2**20:,.1f} MiB"]
+    if found["architecture"]:
+        lines.append(f"  {found['architecture']}, made for {found['resolution']} pixels")
     predicts = found["prediction"]
     if predicts["kind"]:
         zero = ", zero terminal SNR" if predicts["zero_terminal_snr"] else ""

@@ -32,6 +32,12 @@ class Layout:
     prefixes: Mapping[str, str]
     kinds: Mapping[str, str]  # component -> "unet", "vae", "clip" or "openclip"
     sizes: Mapping[str, Mapping[str, Any]]
+    if_v: Mapping[str, Any]
+
+    def spec(self, prediction: str) -> tuple[str, int]:
+        """Return Model Spec's architecture and the resolution of a checkpoint that predicts "eps" or "v"."""
+        told = self.if_v if prediction == "v" else {}
+        return told.get("architecture", self.architecture), told.get("resolution", self.resolution)
 
     @property
     def shapes(self) -> Shapes:
@@ -80,7 +86,7 @@ def fits(chosen: Layout, header: Header) -> list[Fit]:
         unexpected = tuple(key for key in found if key not in wanted and not place(key).fixed)
         if found and (wanted or unexpected):
             misshapen = tuple(key for key in wanted if key in found and found[key] != wanted[key])
-            missing = tuple(key for key in wanted if key not in found)
+            missing = tuple(key for key in wanted if key not in found and not place(key).fixed)
             result.append(Fit(component, len(found), missing, misshapen, unexpected))
     return result
 
@@ -105,7 +111,8 @@ def _layout(name: str, table: Mapping[str, Any], tables: Mapping[str, Any]) -> L
             prefixes[component] = prefix = table.get(f"{component}_prefix", PREFIXES.get(component, ""))
             sizes[component] = _resolved(tables[kind], size)
             components[component] = {prefix + key: shape for key, shape in SPELLINGS[kind](sizes[component])}
-    return Layout(name, table["architecture"], table["resolution"], components, prefixes, kinds, sizes)
+    spec = table["architecture"], table["resolution"]
+    return Layout(name, *spec, components, prefixes, kinds, sizes, table.get("if_v", {}))
 
 
 def _resolved(tables: Mapping[str, Any], name: str) -> dict[str, Any]:
