@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from enogu.core.networks.direct import DirectFile, sha256_direct
-from enogu.core.networks.stream import Reader, StreamWriter, Written, as_bytes, open_writer
+from enogu.core.networks.direct import DirectFile
+from enogu.core.networks.folder import files_of
+from enogu.core.networks.identity import sha256_of
+from enogu.core.networks.stream import StreamWriter, Written, as_bytes, open_writer
 from enogu.core.records.progress import Progress, silent
 from enogu.merge.computation import PIECE, PRECISION, Computation, copied, measured_before, one_thread_each
 from enogu.merge.evaluate import Cut, Evaluation
@@ -53,12 +55,12 @@ class Engine:
         with ExitStack() as stack:
             used = {name: files[name] for name in plan.sources}
             readers = stack.enter_context(open_inputs(used, dtype=dtype))
-            direct = {name: stack.enter_context(DirectFile(path)) for name, path in used.items()}
+            direct = {file: stack.enter_context(DirectFile(file)) for path in used.values() for file in files_of(path)}
             stack.enter_context(one_thread_each())
             specs = {key: item.spec for key, item in plan.kept.items()}
             unknown = {name: placeholder(name) for name in plan.sources}
             writer = stack.enter_context(open_writer(out, specs, describe(unknown)))
-            loader = Loader(readers, {name: file for name, file in direct.items() if isinstance(readers[name], Reader)})
+            loader = Loader(readers, direct)
             threads = max(1, min(self.threads, MAX_THREADS))
             crew = stack.enter_context(_crew(threads))
             hashes = Hashes(plan, loader, used, crew=crew)
@@ -72,7 +74,7 @@ class Engine:
     def _write(self, run: "_Run", hashes: "Hashes", writer: StreamWriter) -> None:
         slots = _slots(run.crew.threads)
         flight: deque[_Flight] = deque()
-        free = [(Memory(), Memory()) for _ in range(slots)]
+        free = [(Memory(run.nbytes), Memory(run.nbytes)) for _ in range(slots)]
         total, done = run.computation.plan.out_bytes, 0
         for slab in run.slabs():
             if not free:
@@ -136,26 +138,20 @@ class Hashes:
 
     def __init__(self, plan: Plan, loader: Loader, files: Mapping[str, Path], *, crew: Crew) -> None:
         """Begin with the files that are not read in order."""
-        items = plan.kept.values()
+        fed = loader.in_order(plan.kept.values())
+        pools = {name: crew.hashing[i % crew.threads] for i, name in enumerate(files)}
         self._fed = {
-            name: (Fingerprint(file), crew.hashing[i % crew.threads])
-            for i, (name, file) in enumerate(loader.files.items())
-            if loader.in_order(name, items)
+            name: (path, Fingerprint(loader.files[path]), pools[name]) for name, path in files.items() if path in fed
         }
-        self._loader = loader
-        self._others = {
-            name: crew.hashing[i % crew.threads].submit(sha256_direct, path)
-            for i, (name, path) in enumerate(files.items())
-            if name not in self._fed
-        }
+        self._others = {name: pools[name].submit(sha256_of, files[name]) for name in files.keys() - self._fed.keys()}
 
     def feed(self, loading: Future[Loaded]) -> list[Future[None]]:
         """Hash a slab once it is loaded."""
-        return [pool.submit(_feed, loading, name, fingerprint) for name, (fingerprint, pool) in self._fed.items()]
+        return [pool.submit(_feed, loading, path, fingerprint) for path, fingerprint, pool in self._fed.values()]
 
     def finish(self) -> dict[str, str]:
         """Return the hashes by model."""
-        fed = {name: pool.submit(fingerprint.finish) for name, (fingerprint, pool) in self._fed.items()}
+        fed = {name: pool.submit(fingerprint.finish) for name, (_, fingerprint, pool) in self._fed.items()}
         return {name: each.result() for name, each in {**fed, **self._others}.items()}
 
 
@@ -166,7 +162,7 @@ class _Run:
     computation: Computation
     loader: Loader
     crew: Crew
-    nbytes: int  # of inputs per slab
+    nbytes: int  # that a slab takes
     _evaluations: dict[str, Future[Evaluation]] = field(default_factory=dict)
     _spare: list[tuple[Memory, Memory]] = field(default_factory=list)
 
@@ -199,7 +195,7 @@ class _Run:
         return self.computation.fill(part, pieces(), evaluation, memory=memory)
 
     def _measured(self, item: KeyPlan) -> Evaluation:
-        memory = self._spare.pop() if self._spare else (Memory(), Memory())
+        memory = self._spare.pop() if self._spare else (Memory(self.nbytes), Memory(self.nbytes))
         slabs, step = list(self._slabs([item], self.nbytes // 2)), self.computation.step(item)
         passes = partial(self.loader.passes, slabs, step, memory, pool=self.crew.read)
         evaluation = self.computation.measured(item, passes)
@@ -215,5 +211,5 @@ def _room(part: Part) -> int:
     return -(-(part.stop - part.start) * part.item.spec.dtype.itemsize // 8) * 8
 
 
-def _feed(loading: Future[Loaded], name: str, fingerprint: Fingerprint) -> None:
-    fingerprint.feed(loading.result().windows.get(name, ()))
+def _feed(loading: Future[Loaded], path: Path, fingerprint: Fingerprint) -> None:
+    fingerprint.feed(loading.result().windows.get(path, ()))

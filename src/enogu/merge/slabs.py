@@ -4,15 +4,16 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from pathlib import Path
 
 from enogu.core.networks.direct import DirectFile, room, room_for
-from enogu.core.networks.stream import Reader, Window
+from enogu.core.networks.stream import Reader, Span, Window
 from enogu.merge.evaluate import Cut, cuts
 from enogu.merge.inputs import Input
 from enogu.merge.plan import KeyPlan
 
 NEAR = 1 << 16  # bytes between two tensors that are read along rather than skipped
-Span = tuple[int, int]  # the first byte of a file, and the one behind the last
+Range = tuple[int, int]  # of a file's bytes: the first, and the one behind the last
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,9 @@ class Slab:
 class Memory:
     """Aligned memory that is used again and again: fresh pages cost as much as the arithmetic on them."""
 
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._room = room(1)
+    def __init__(self, nbytes: int) -> None:
+        """Begin with as much as is foreseen; what is not touched costs nothing."""
+        self._room = room(nbytes)
 
     def take(self, sizes: list[int]) -> list[memoryview]:
         """Return pieces of memory; those of the call before are given up."""
@@ -58,10 +59,10 @@ class Memory:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A slab in memory: its windows by model, and the readers over them."""
+    """A slab in memory: its windows by file, and the readers over them."""
 
     slab: Slab
-    windows: Mapping[str, list[Window]]
+    windows: Mapping[Path, list[Window]]
     readers: Mapping[str, Input]
 
     def cuts(self, part: Part, step: int) -> Iterator[Cut]:
@@ -75,10 +76,10 @@ class Loader:
     """Reads slabs of a merge from its files."""
 
     readers: Mapping[str, Input]
-    files: Mapping[str, DirectFile]
+    files: Mapping[Path, DirectFile]
 
     def slabs(self, items: Iterable[KeyPlan], step: Mapping[str, int], *, nbytes: int) -> Iterator[Slab]:
-        """Cut tensors, in their order, into slabs for which about `nbytes` are read; none splits a `step`."""
+        """Cut tensors, in their order, into slabs that take about `nbytes` with their result; none splits a `step`."""
         parts: list[Part] = []
         size = 0
         for item in items:
@@ -95,13 +96,13 @@ class Loader:
 
     def load(self, slab: Slab, memory: Memory) -> Loaded:
         """Read everything that a slab needs."""
-        wanted = [(name, span) for name, spans in self.spans(slab).items() for span in spans]
+        wanted = [(file, span) for file, spans in self.spans(slab).items() for span in spans]
         rooms = memory.take([room_for(stop - start) for _, (start, stop) in wanted])
-        windows: dict[str, list[Window]] = {}
-        for (name, (start, stop)), here in zip(wanted, rooms, strict=True):
-            windows.setdefault(name, []).append(Window(start, self.files[name].read(start, stop, here)))
+        windows: dict[Path, list[Window]] = {}
+        for (file, (start, stop)), here in zip(wanted, rooms, strict=True):
+            windows.setdefault(file, []).append(Window(start, self.files[file].read(start, stop, here)))
         readers = {
-            name: reader.over(windows[name]) if isinstance(reader, Reader) and name in windows else reader
+            name: reader.over(windows) if isinstance(reader, Reader) else reader
             for name, reader in self.readers.items()
         }
         return Loaded(slab, windows, readers)
@@ -119,34 +120,37 @@ class Loader:
         for last in waiting:
             yield from last.result().cuts(last.result().slab.parts[0], step)
 
-    def spans(self, slab: Slab) -> dict[str, list[Span]]:
-        """Return what a slab needs of each file, in the file's order, near spans joined."""
-        found: dict[str, list[Span]] = {}
+    def spans(self, slab: Slab) -> dict[Path, list[Range]]:
+        """Return what a slab needs of each file, in the file's order, near ranges joined."""
+        found: dict[Path, set[Range]] = {}
         for part in slab.parts:
-            for name in set(part.item.result.models()) & self.files.keys():
-                begin, width = self._span(name, part.item.key)
-                found.setdefault(name, []).append((begin + part.start * width, begin + part.stop * width))
-        return {name: list(_joined(sorted(spans))) for name, spans in sorted(found.items())}
+            for span in self._spans(part.item):
+                begin, end = span.start + part.start * span.width, span.start + part.stop * span.width
+                found.setdefault(span.file, set()).add((begin, end))
+        return {file: list(_joined(sorted(ranges))) for file, ranges in sorted(found.items())}
 
-    def in_order(self, name: str, items: Iterable[KeyPlan]) -> bool:
-        """Return whether a file has tensors in the order in which they are read."""
-        starts = [self._span(name, item.key)[0] for item in items if name in item.result.models()]
-        return starts == sorted(starts)
+    def in_order(self, items: Iterable[KeyPlan]) -> set[Path]:
+        """Return the files that have their tensors in the order in which they are read."""
+        starts: dict[Path, list[int]] = {}
+        for item in items:
+            for span in self._spans(item):
+                starts.setdefault(span.file, []).append(span.start)
+        return {file for file, found in starts.items() if found == sorted(found)}
 
-    def _span(self, name: str, key: str) -> tuple[int, int]:
-        reader = self.readers[name]
-        assert isinstance(reader, Reader)
-        return reader.span(key)
+    def _spans(self, item: KeyPlan) -> list[Span]:
+        readers = (self.readers[name] for name in sorted(set(item.result.models())))
+        spans = (reader.span(item.key) for reader in readers if isinstance(reader, Reader))
+        return [span for span in spans if span]
 
     def _width(self, item: KeyPlan) -> int:
-        return sum(self._span(name, item.key)[1] for name in set(item.result.models()) & self.files.keys())
+        return sum(span.width for span in self._spans(item)) + item.spec.dtype.itemsize
 
 
-def _joined(spans: list[Span]) -> Iterator[Span]:
-    start, stop = spans[0]
-    for following, end in spans[1:]:
+def _joined(ranges: list[Range]) -> Iterator[Range]:
+    start, stop = ranges[0]
+    for following, end in ranges[1:]:
         if following - stop > NEAR:
             yield start, stop
             start = following
-        stop = end
+        stop = max(stop, end)
     yield start, stop

@@ -23,12 +23,13 @@ BLOCKS = 3  # in the hands of a writer: one is filled, one written, one hashed
 DIRECT_FROM = 64 << 20  # bytes of a file below which the page cache does no harm and is soon read again
 PROBES = 8  # places of a file that are looked for in the page cache
 _DIRECT = getattr(os, "O_DIRECT", 0)
+_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
 _IF_CACHED = getattr(os, "RWF_NOWAIT", 0)
 
 
 def room(nbytes: int) -> memoryview:
     """Return zeroed memory that direct I/O can use; the system takes it back when nothing refers to it."""
-    return memoryview(mmap.mmap(-1, max(nbytes, 1)))
+    return memoryview(mmap.mmap(-1, max(nbytes, 1), **_PRIVATE))
 
 
 def room_for(nbytes: int) -> int:

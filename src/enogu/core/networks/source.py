@@ -16,7 +16,7 @@ from enogu.core.networks.fp8 import COMFY_NOTE, FORMATS, QUANTIZATION, SIDE, is_
 from enogu.core.networks.header import Header, TensorInfo, open_read
 from enogu.core.networks.naming import resolve
 from enogu.core.networks.stored import Stored
-from enogu.core.networks.stream import Reader
+from enogu.core.networks.stream import Reader, Span
 from enogu.core.records.errors import Failed, Refused
 
 NARROW = ("F8_E4M3", "F8_E5M2", "I8")
@@ -58,6 +58,14 @@ class Source(Reader):
         metadata = {key: text for key, text in contents.metadata.items() if key != QUANTIZATION}
         self.header = Header(tensors, metadata, 0)
 
+    def span(self, name: str) -> Span | None:
+        """Return where a tensor's stored elements lie, if they lie one after another."""
+        slot = self.slots[name]
+        if slot.turned or len(slot.parts) > 1 or slot.parts[0].strides:
+            return None
+        (part,) = slot.parts
+        return Span(part.file, part.info.start, part.info.torch_dtype.itemsize)
+
     def read_into(self, name: str, buffer: memoryview, *, offset: int = 0) -> None:
         """Fill a buffer from the stored bytes of a tensor, which must be plain."""
         (part,) = self.slots[name].parts
@@ -97,6 +105,9 @@ class Source(Reader):
         position = part.info.start + start * dtype.itemsize
         if part.file in self._maps and stop > start:
             return torch.frombuffer(self._maps[part.file], dtype=dtype, count=stop - start, offset=position)
+        at_hand = self.at_hand(part.file, position, position + (stop - start) * dtype.itemsize)
+        if at_hand is not None:
+            return torch.frombuffer(at_hand, dtype=dtype)
         result = torch.empty(stop - start, dtype=dtype)
         if stop > start:
             self._read(part.file, position, memoryview(result.view(torch.uint8).numpy()))  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 import torch
@@ -34,30 +35,40 @@ class Window:
         return self.start + len(self.data)
 
 
+@dataclass(frozen=True)
+class Span:
+    """Where a tensor's elements lie: the file, the first byte, the bytes of each."""
+
+    file: Path
+    start: int
+    width: int
+
+
 class Reader:
     """Positioned reads from one file, safe from several threads."""
+
+    _windows: Mapping[Path, Sequence[Window]] = MappingProxyType({})
 
     def __init__(self, path: Path) -> None:
         """Read the header and open the file."""
         self.path = path
         self.header = read_header(path)
         self._file = open_read(path)
-        self._windows: Sequence[Window] = ()
 
-    def span(self, name: str) -> tuple[int, int]:
-        """Return at which byte of the file a tensor begins, and how many bytes an element takes there."""
+    def span(self, name: str) -> Span | None:
+        """Return where a tensor's elements lie, or None where they do not lie one after another."""
         info = self.header.tensors[name]
-        return self.header.data_start + info.start, info.torch_dtype.itemsize
+        return Span(self.path, self.header.data_start + info.start, info.torch_dtype.itemsize)
 
-    def over(self, windows: Sequence[Window]) -> Self:
-        """Return this reader with bytes at hand that were read before; windows are ordered and do not overlap."""
+    def over(self, windows: Mapping[Path, Sequence[Window]]) -> Self:
+        """Return this reader with bytes at hand that were read before: by file, in order, without overlap."""
         twin = copy(self)
         twin._windows = windows
         return twin
 
     def read_into(self, name: str, buffer: memoryview, *, offset: int = 0) -> None:
         """Fill a buffer of bytes from a tensor's bytes, starting `offset` bytes into them."""
-        self.read_at(self.span(name)[0] + offset, buffer, what=name)
+        self.read_at(self.header.data_start + self.header.tensors[name].start + offset, buffer, what=name)
 
     def read_at(self, position: int, buffer: memoryview, *, what: str) -> None:
         """Fill a buffer from a position of the file."""
@@ -78,19 +89,21 @@ class Reader:
 
     def raw(self, name: str, dtype: torch.dtype, start: int, *, count: int) -> torch.Tensor:
         """Return `count` elements from `start` on as they are stored; of a window, shared with it."""
-        position = self.span(name)[0] + start * dtype.itemsize
-        at_hand = self._at_hand(position, position + count * dtype.itemsize)
+        position = self.header.data_start + self.header.tensors[name].start + start * dtype.itemsize
+        at_hand = self.at_hand(self.path, position, position + count * dtype.itemsize)
         if at_hand is not None:
             return torch.frombuffer(at_hand, dtype=dtype)
         result = torch.empty(count, dtype=dtype)
         self.read_into(name, as_bytes(result), offset=start * result.itemsize)
         return result
 
-    def _at_hand(self, start: int, stop: int) -> memoryview | None:
-        index = bisect_right(self._windows, start, key=lambda window: window.start) - 1
-        if index < 0 or stop == start or stop > self._windows[index].stop:
+    def at_hand(self, file: Path, start: int, stop: int) -> memoryview | None:
+        """Return bytes [start, stop) of a file if they were read before."""
+        windows = self._windows.get(file, ())
+        index = bisect_right(windows, start, key=lambda window: window.start) - 1
+        if index < 0 or stop == start or stop > windows[index].stop:
             return None
-        window = self._windows[index]
+        window = windows[index]
         return window.data[start - window.start : stop - window.start]
 
     def __enter__(self) -> Self:
