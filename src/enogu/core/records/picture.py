@@ -21,6 +21,9 @@ WHITE = (255, 255, 255)
 PLAIN_SRGB = "sRGB IEC61966-2.1"  # the profile of cameras and editors: nothing to convert, and it is everywhere
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 EXIF_ORIENTATION = 0x0112  # Exif 2.32, 4.6.4
+SIDEWAYS = 5  # orientations from here on exchange width and height
+ANIMATED = ("GIF", "PNG", "WEBP")
+PNG_DEPTH = 24  # the byte of the header that says how many bits a sample has
 RESIZE_RECIPE = "cover-area-cubic-centre-1"  # names what resize_to_cover does; change it with the pixels
 
 _LIGHT = np.arange(256) / 255  # IEC 61966-2-1: the light of each sRGB value ...
@@ -43,12 +46,51 @@ class PictureError(Failed):
 def read_picture(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Return a picture as HWC uint8 RGB, or raise PictureError; its header is checked before it is decoded."""
     data = source if isinstance(source, bytes) else read_bytes(Path(source))
-    image = _open(data, max_pixels)
-    try:
-        return _decode(image, data)
-    except Exception as error:  # a decoder fed with broken bytes may raise anything
-        reason = "truncated" if "truncated" in str(error).lower() else "unreadable"
-        raise PictureError(reason, str(error)) from error
+    return Opened(data, max_pixels=max_pixels).decode()
+
+
+class Opened:
+    """A picture of which the header was read."""
+
+    def __init__(self, data: bytes, *, max_pixels: int = MAX_PIXELS) -> None:
+        """Read the header, or raise PictureError."""
+        self._data = data
+        self.image = _open(data, max_pixels)
+        self._turn = _orientation(self.image, data)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Return width and height of the upright picture."""
+        width, height = self.image.size
+        return (height, width) if self._turn >= SIDEWAYS else (width, height)
+
+    @property
+    def is_animated(self) -> bool:
+        """Tell whether more frames follow; further pictures in a JPEG are depth maps and the like."""
+        return self.image.format in ANIMATED and getattr(self.image, "is_animated", False)
+
+    def traits(self) -> list[str]:
+        """Return what decoding has to mind, in words to count by."""
+        image, info = self.image, self.image.info
+        found = {
+            "turned": self._turn != 1,
+            "16 bit": image.mode in SIXTEEN_BITS or (image.format == "PNG" and self._data[PNG_DEPTH] == 16),
+            "palette": image.mode in ("P", "PA"),
+            "transparent": image.has_transparency_data,
+            "profile": "icc_profile" in info,
+            "cmyk": image.mode == "CMYK",
+            "grey": image.mode in ("1", "L", "LA", *SIXTEEN_BITS),
+            "animated": self.is_animated,
+        }
+        return [trait for trait, is_so in found.items() if is_so]
+
+    def decode(self) -> np.ndarray:
+        """Return the pixels, HWC uint8 RGB, or raise PictureError."""
+        try:
+            return _decode(self.image, self._data, self._turn)
+        except Exception as error:  # a decoder fed with broken bytes may raise anything
+            reason = "truncated" if "truncated" in str(error).lower() else "unreadable"
+            raise PictureError(reason, str(error)) from error
 
 
 def read_bytes(path: Path) -> bytes:
@@ -101,8 +143,7 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
     return image
 
 
-def _decode(image: Image.Image, data: bytes) -> np.ndarray:
-    turn = _orientation(image, data)
+def _decode(image: Image.Image, data: bytes, turn: int) -> np.ndarray:
     if turn == 1 and _is_plain(image, data):
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
         if picture is not None:
