@@ -5,8 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from enogu.captions.caption import Word, caption, text, written
-from enogu.captions.rules import Level, Rules
+from enogu.captions.caption import Word, caption, written
+from enogu.captions.caption import text as joined
+from enogu.captions.rules import Rules
 from enogu.captions.sets import shuffled
 
 POST = [
@@ -20,7 +21,7 @@ WORDS = [word.text for word in POST]
 
 
 def plain(said, rules):
-    return text(written(said, rules), rules)
+    return joined(written(said, rules), rules)
 
 
 def reads(rules, count=4000):

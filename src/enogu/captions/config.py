@@ -61,7 +61,7 @@ def both_lengths() -> dict[str, CaptionSet]:
 class CaptionsConfig:
     """Captions of the posts of one manifest."""
 
-    posts: Annotated[str, Ref("posts")]
+    posts: Annotated[str, Ref("posts", "tagged")]
     order: tuple[str, ...] = ORDER  # groups; ||| marks where shuffling starts and, a second time, where it ends
     shuffle_after: str = MARK  # the entry of `order` after which words are shuffled; empty: never
     sets: Mapping[str, CaptionSet] = field(default_factory=both_lengths)  # captions by name
