@@ -18,6 +18,7 @@ VERBS = (
     ("captions", "look at captions and count their tokens"),
     ("latents", "look at buckets, encode, check shards"),
     ("merge", "merge checkpoints by a formula"),
+    ("extract", "keep a difference of models as a LoRA"),
     ("inspect", "what a checkpoint is made of"),
     ("convert", "change a checkpoint's dtype, parts or layout"),
     ("sample", "draw pictures with a checkpoint"),

@@ -23,7 +23,7 @@ def open_inputs(files: Mapping[str, Path], *, dtype: torch.dtype = torch.float32
     with ExitStack() as stack:
         readers: dict[str, Input] = {name: stack.enter_context(open_source(path)) for name, path in files.items()}
         adapters = [name for name, reader in readers.items() if is_adapter(reader.header.tensors)]
-        shapes = {
+        shapes: Mapping[str, tuple[int, ...]] = {
             key: info.shape
             for name, reader in readers.items()
             if name not in adapters
@@ -32,7 +32,8 @@ def open_inputs(files: Mapping[str, Path], *, dtype: torch.dtype = torch.float32
         for name in adapters:
             file = readers[name]
             assert isinstance(file, Reader)
-            readers[name] = Adapter(file, shapes or _alone(file), dtype=dtype)
+            shapes = shapes or _alone(file)
+            readers[name] = Adapter(file, shapes, dtype=dtype)
         yield readers
 
 

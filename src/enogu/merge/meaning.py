@@ -27,6 +27,7 @@ from enogu.merge.syntax import (
 )
 from enogu.merge.words import WORDS, Here, as_combination, shown
 
+NOT_A_DELTA = "{} is no difference of models; an adapter holds what is added to one: write MODEL - BASE"
 PARTS: Mapping[str, tuple[str, ...]] = {**{name: (name,) for name in COMPONENTS}, "te": TEXT_ENCODERS}
 
 
@@ -38,6 +39,7 @@ class Meanings:
     models: tuple[str, ...]
     blocks: tuple[str, ...]
     adapters: frozenset[str] = frozenset()  # which of the models are differences
+    delta: bool = False  # whether the result must be a difference instead of a model
     _known: dict[tuple[object, ...], Combination] = field(default_factory=dict)
 
     def at(self, key: str) -> Combination:
@@ -46,7 +48,8 @@ class Meanings:
         words = frozenset(word for word in self._words if word in key)
         like = (where.component, where.block, middle and middle[1], words)
         if like not in self._known:
-            self._known[like] = Meaning(self.formula, self.models, self.blocks, key, self.adapters).result
+            meaning = Meaning(self.formula, self.models, self.blocks, key, self.adapters, self.delta)
+            self._known[like] = meaning.result
         return self._known[like]
 
     @cached_property
@@ -64,6 +67,7 @@ class Meaning:
     blocks: tuple[str, ...]
     key: str
     adapters: frozenset[str] = frozenset()
+    delta: bool = False
 
     def __post_init__(self) -> None:
         """Compute the steps in order, then the result; no terms in it means: the formula does not say."""
@@ -75,9 +79,10 @@ class Meaning:
                 raise pointed(self.formula.text, expression.at, problem)
             self._steps[name] = self.value(expression)
         self.result = self.combination(self.formula.result)
-        if self.result.terms and not self.result.is_weight:
+        if self.result.terms and not (self.result.is_delta if self.delta else self.result.is_weight):
             where = self.where if self._differs() else None
-            raise pointed(self.formula.text, self.formula.result.at, not_a_weight(self.result, where))
+            problem = NOT_A_DELTA.format(self.result) if self.delta else not_a_weight(self.result, where)
+            raise pointed(self.formula.text, self.formula.result.at, problem)
 
     def value(self, expression: Expression) -> Value:
         """Return what an expression means here, or point at what it cannot mean."""

@@ -39,7 +39,7 @@ class Adapter:
 
     def __init__(self, file: Reader, shapes: Shapes, *, dtype: torch.dtype = torch.float32) -> None:
         """Bind a file to a checkpoint's shapes; refuse it if nothing fits."""
-        self.path, self._file, self._shapes, self._dtype = file.path, file, shapes, dtype
+        self.path, self.shapes, self._file, self._dtype = file.path, shapes, file, dtype
         bound, coverage = bind(file, shapes)
         self._bound: dict[str, list[Bound]] = {}
         for module in bound:
@@ -52,7 +52,7 @@ class Adapter:
 
     def stretch(self, name: str, start: int, stop: int) -> Tensor:
         """Return elements [start, stop) of what is added to a tensor, flat."""
-        shape = self._shapes[name]
+        shape = self.shapes[name]
         rows, columns = (shape[0], math.prod(shape[1:])) if shape else (1, 1)
         step = block_rows(shape)
         first = start // columns // step * step
@@ -64,7 +64,7 @@ class Adapter:
 
     def tensor(self, name: str) -> Tensor:
         """Return the whole of what is added to a tensor."""
-        return self.stretch(name, 0, math.prod(self._shapes[name])).reshape(self._shapes[name])
+        return self.stretch(name, 0, math.prod(self.shapes[name])).reshape(self.shapes[name])
 
     def at(self, name: str, weight: Tensor) -> Tensor:
         """Return the whole of what is added to a tensor that has this value."""
