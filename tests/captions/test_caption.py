@@ -7,7 +7,7 @@ import pytest
 
 from enogu.captions.caption import Word, caption, written
 from enogu.captions.caption import text as joined
-from enogu.captions.rules import Rules
+from enogu.captions.rules import Level, Rules
 from enogu.captions.sets import shuffled
 
 POST = [
@@ -104,3 +104,57 @@ def test_a_limit_that_nothing_exceeds_changes_nothing():
 )
 def test_marks_say_what_is_shuffled(order, after, groups):
     assert shuffled(order, after) == groups
+
+
+def test_levels_keep_their_share_of_words_and_spare_what_they_must():
+    """Illustrious: 30 % of the reads keep max(30 % of n, 10) words, 20 % max(40 %, 15), 10 % six, 4 % four."""
+    said = [Word("general", f"t{number}") for number in range(40)] + [Word("rating", "safe"), Word("general", "kept")]
+    levels = (
+        Level(share=0.3, keep=0.3, at_least=10),
+        Level(share=0.2, keep=0.4, at_least=15),
+        Level(share=0.1, at_least=6),
+        Level(share=0.04, at_least=4),
+    )
+    rules = Rules(levels=levels, never_drop=frozenset({"rating"}), spared=frozenset({"kept"}))
+    rng = np.random.default_rng(1)
+    lengths, firsts = Counter(), Counter()
+    for _ in range(4000):
+        words = caption(said, rules, rng).split(", ")
+        assert words[-2:] == ["safe", "kept"]
+        lengths[len(words) - 2] += 1
+        firsts.update(words[:-2])
+    assert set(lengths) == {40, 12, 16, 6, 4}
+    for length, share in ((12, 0.3), (16, 0.2), (6, 0.1), (4, 0.04), (40, 0.36)):
+        assert abs(lengths[length] - 4000 * share) < 4 * (4000 * share * (1 - share)) ** 0.5
+    share = (12 * 0.3 + 16 * 0.2 + 6 * 0.1 + 4 * 0.04) / 40 + 0.36  # which words stay is chance alone
+    assert all(
+        abs(firsts[f"t{number}"] - 4000 * share) < 5 * (4000 * share * (1 - share)) ** 0.5 for number in range(40)
+    )
+
+
+def test_groups_have_shares_of_their_own():
+    rules = Rules(drop_tags=0.5, drop_groups={"character": 0.1, "quality": 1.0})
+    counts = Counter(word for read in reads(rules) for word in read.split(", "))
+    assert counts["best quality"] == 0
+    assert abs(counts["miku"] - 3600) < 4 * (4000 * 0.1 * 0.9) ** 0.5
+    assert abs(counts["tag 3"] - 2000) < 4 * (4000 * 0.25) ** 0.5
+
+
+def test_a_budget_keeps_groups_by_priority_and_passes_what_is_too_long():
+    said = [Word("general", "a", 5), Word("artist", "b", 3), Word("general", "c", 2), Word("character", "d", 9)]
+    rules = Rules(budget=10, priority=("artist", "general"))
+    assert plain(said, rules) == "a, b, c"
+    assert plain(said, Rules(budget=9, priority=("character",))) == "d"
+    assert plain(said, Rules(budget=4, priority=("character", "artist"))) == "b"
+    assert plain(said, Rules(budget=19)) == "a, b, c, d"
+    rng = np.random.default_rng(0)
+    found = Counter(caption(said, Rules(budget=5, priority=("general",)), rng) for _ in range(2000))
+    assert set(found) == {"a", "b, c"}  # after c there is room for b, which a leaves none for
+    assert abs(found["a"] - 1000) < 4 * 500**0.5
+
+
+def test_a_shuffler_of_its_own_moves_words_but_nothing_else():
+    rules = Rules(shuffled=frozenset({"general"}), drop_tags=0.4)
+    both = [caption(POST, rules, np.random.default_rng(3), shuffler=np.random.default_rng(seed)) for seed in (1, 2)]
+    assert both[0] != both[1]
+    assert sorted(both[0].split(", ")) == sorted(both[1].split(", "))

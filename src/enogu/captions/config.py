@@ -106,6 +106,10 @@ class CaptionsConfig:
         """Refuse what no caption can follow."""
         if not self.sets:
             raise Refused("sets is empty: name at least one caption set, as in sets = { tags = {} }")
+        if self.texts and (silent := set(self.text_columns) - set(self.said())):
+            raise Refused(
+                f"texts is given, but no order says the group {min(silent)!r}: put it into `order` or a set's"
+            )
         for name, group in self.groups.items():
             self._check_own_group(name, group)
         self._check(self, "")

@@ -15,9 +15,8 @@ from enogu.core.records.errors import Refused, unknown
 SENTENCE, TAGS, BROKEN, EMPTY, REPAIRED = "sentence", "tags", "broken JSON", "empty", "taken out of JSON"
 NAMED = 1000  # texts that are listed with their reason; all are counted
 BATCH = 20_000
-LITTLE_WORDS = (
-    "a|an|the|is|are|was|were|be|has|have|of|in|on|at|with|and|or|to|from|by|her|his|their|its|she|he|they|it|this|"
-    "that|there|which|who|while|as|for|against|into|over|under|behind"
+LITTLE_WORDS = (  # prepositions are not among them: tags have those, as looking_at_viewer
+    "a|an|the|is|are|was|were|be|has|have|and|her|his|their|its|she|he|they|it|this|that|there|which|who|while"
 )
 ANSWERS = ("caption", "description", "text", "long", "short", "regular_summary", "summary")  # keys that captioners use
 READERS: dict[str, Callable[[Path], pl.LazyFrame]] = {
@@ -31,7 +30,7 @@ READERS: dict[str, Callable[[Path], pl.LazyFrame]] = {
 def kind(text: pl.Expr) -> pl.Expr:
     """Return what a text is: sentences, tags, JSON or nothing.
 
-    Tags are short pieces between commas; sentences have the little words between their nouns, and full stops.
+    Tags are short pieces between commas; sentences have articles and pronouns, and full stops.
     """
     trimmed = text.str.strip_chars()
     words = trimmed.str.count_matches(r"[^\s,]+").cast(pl.Float64)
