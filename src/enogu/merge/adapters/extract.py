@@ -64,7 +64,7 @@ def extract(
         hasher = stack.enter_context(ThreadPoolExecutor(1))
         try:
             hashes = {name: hasher.submit(sha256_file, files[name]) for name in source.used}
-            result = _gather(source, spool, threads, progress)
+            result = _gather(source, spool, threads=threads, progress=progress)
             told = {name: each.result() for name, each in hashes.items()}
         except BaseException:
             hasher.shutdown(cancel_futures=True)
@@ -89,7 +89,7 @@ class _Found:
     left: tuple[tuple[float, str], ...] = ()
 
 
-def _gather(source: "_Source", spool: Spool, threads: int, progress: Progress) -> Extracted:
+def _gather(source: "_Source", spool: Spool, *, threads: int, progress: Progress) -> Extracted:
     result = Extracted()
     total, done = sum(math.prod(source.shapes[key]) for key in source.keys), 0
     for found in _in_order(source, threads):

@@ -1,0 +1,133 @@
+"""Extracting a LoRA from an SDXL UNet: `enogu extract` against whole singular value decompositions.
+
+`python -m benchmarks.lora_extraction [CASE ...] [--folder DIR] [--out FILE]`; the cases are `rank-32`, `locon-32-16`
+and `full-svd`. The inputs take 5.1 GB each and are kept in the folder. kohya's extract_lora_from_models.py decomposes
+every matrix with torch.linalg.svd and keeps 32 directions of all; that way is timed on one matrix of each shape and
+multiplied by how many there are.
+"""
+
+import argparse
+import datetime
+import os
+import platform
+import re
+import resource
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmarks.side_by_side import machine
+from enogu.core.networks.header import Spec
+from enogu.core.networks.layouts import layout
+from enogu.core.networks.stream import Reader, as_bytes, open_writer
+from enogu.merge.adapters.factors import Limits, factor
+from enogu.merge.adapters.targets import ATTENTION
+
+RANK = 32
+SIGNAL = 64  # directions in which the tuned model differs strongly
+POOL = 1 << 24  # elements of noise, used over and over under each model's weights
+CASES = {"rank-32": ["--rank", "32"], "locon-32-16": ["--rank", "32", "--conv-rank", "16"], "full-svd": []}
+
+
+def main() -> None:
+    """Print the table, and save it if asked."""
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)} (default: all)")
+    asked.add_argument("--folder", type=Path, default=Path("build/bench-merge"))
+    asked.add_argument("--out", type=Path)
+    args = asked.parse_args()
+    chosen = [case for case in CASES if not args.cases or case in args.cases]
+    base, tuned = (args.folder / f"sdxl-unet-{name}.safetensors" for name in ("base", "tuned"))
+    make_inputs(base, tuned)
+    lines = [
+        f"{datetime.date.today()}, {machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"torch {torch.__version__}",
+        "",
+        "Rank 32 of an SDXL UNet, fp16. Seconds; peak memory in MiB.",
+        "",
+        "| way | wall | CPU | peak | missing, over the least possible |",
+        "|---|---|---|---|---|",
+    ]
+    print("\n".join(lines), flush=True)
+    for case in chosen:
+        lines.append(full_svd(base, tuned) if case == "full-svd" else run(case, base, tuned))
+        print(lines[-1], flush=True)
+    if args.out:
+        args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def make_inputs(base: Path, tuned: Path) -> None:
+    """Write a UNet of noise, and one that differs in a few strong directions and in noise, if they are not there."""
+    base.parent.mkdir(parents=True, exist_ok=True)
+    shapes = layout("sdxl").components["unet"]
+    specs = {key: Spec(torch.float16, shape) for key, shape in shapes.items()}
+    pool = torch.randn(POOL, generator=torch.Generator().manual_seed(0)).mul_(0.02).repeat(2)
+    for path in (path for path in (base, tuned) if not path.exists()):
+        with open_writer(path, specs, {}) as writer:
+            for number, (key, info) in enumerate(writer.infos.items()):
+                values = pool[number : number + info.numel]
+                if path == tuned:
+                    values = values + difference(info.shape, number).reshape(-1)
+                writer.write(key, as_bytes(values.half()))
+
+
+def difference(shape: tuple[int, ...], number: int) -> Tensor:
+    """Return strong directions that fade like 1/k, and noise under them."""
+    random = torch.Generator().manual_seed(number)
+    rows, columns = shape[0], max(int(torch.tensor(shape[1:]).prod()), 1)
+    noise = torch.randn(rows, columns, generator=random).mul_(1e-4)
+    if min(rows, columns) < SIGNAL:
+        return noise
+    up = torch.randn(rows, SIGNAL, generator=random) / torch.arange(1, SIGNAL + 1)
+    return noise.addmm_(up, torch.randn(SIGNAL, columns, generator=random), alpha=1e-3)
+
+
+def run(case: str, base: Path, tuned: Path) -> str:
+    """Return a line for the command as a maker runs it."""
+    out = base.with_name("extracted.safetensors")
+    out.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "enogu", "extract", str(tuned), "--base", str(base), "-o", str(out), *CASES[case]]
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    missing = re.search(r"missing in all: (\S+)", done.stdout)
+    out.unlink()
+    told = f"{missing[1]} of the difference" if missing else ""
+    return f"| enogu extract, {case} | {wall:.1f} | {cpu:.1f} | {after.ru_maxrss / 1024:,.0f} | {told} |"
+
+
+def full_svd(base: Path, tuned: Path) -> str:
+    """Return a line for the whole decompositions, estimated from one matrix of each shape."""
+    wall = cpu = 0.0
+    worst = 1.0
+    with Reader(base) as a, Reader(tuned) as b:
+        keys = [key for key, info in a.header.tensors.items() if ATTENTION.match(key) and len(info.shape) > 1]
+        counts = Counter(a.header.tensors[key].shape for key in keys)
+        for shape, count in counts.items():
+            key = next(key for key in keys if a.header.tensors[key].shape == shape)
+            matrix = (b.tensor(key).float() - a.tensor(key).float()).reshape(shape[0], -1)
+            start, began = time.perf_counter(), time.process_time()
+            _, sigma, _ = torch.linalg.svd(matrix)  # with full matrices, as kohya's script calls it
+            wall += count * (time.perf_counter() - start)
+            cpu += count * (time.process_time() - began)
+            least = float(sigma[RANK:].double().square().sum())
+            lost = factor(matrix, Limits(RANK, 1.0, 0.0), dtype=torch.float32, seed=0).lost
+            worst = max(worst, (lost / least) ** 0.5)
+            print(f"  {count} of {list(shape)}: {time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
+    way = f"torch.linalg.svd of {sum(counts.values())} matrices (estimated from {len(counts)})"
+    return f"| {way} | {wall:.0f} | {cpu:.0f} | - | randomised: at most {worst:.4f} × |"
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of the command: this source, wherever it is."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd() / "src"), os.environ.get("PYTHONPATH", "")])}
+
+
+if __name__ == "__main__":
+    main()
