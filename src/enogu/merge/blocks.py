@@ -7,6 +7,7 @@ from functools import cache
 
 from enogu.core.networks.keys import place
 from enogu.core.records.errors import Refused, unknown
+from enogu.merge.adapters.lists import spread
 from enogu.merge.presets import preset, resample
 from enogu.merge.rules import Rule, slots_named
 
@@ -104,6 +105,8 @@ def block_weights(
         numbers = preset(numbers, len(names) - (BASE in names))
     if fit != "exact":
         numbers = _fitted(numbers, blocks, fit)
+    if BASE in names:
+        numbers = spread(numbers, names)
     if BASE in names and len(numbers) == len(names) and base is not None:
         raise Refused(f"{len(names)} block weights hold the one of BASE; give them or base=, not both")
     if BASE in names and len(numbers) == len(names) - 1:

@@ -57,6 +57,11 @@ KINDS = MappingProxyType(
             model="model.safetensors",
         ),
         "merge": Kind(config="enogu.merge.config:MergeConfig", run="enogu.merge.stage:run", model="model.safetensors"),
+        "extract": Kind(
+            config="enogu.merge.adapters.config:ExtractConfig",
+            run="enogu.merge.adapters.stage:run",
+            model="model.safetensors",
+        ),
         "grid": Kind(config="enogu.sample.config:GridConfig", run="enogu.sample.stage:run", paths=("prompts_file",)),
         "judge": Kind(config="enogu.judge.config:JudgeConfig", run="enogu.judge.stage:run"),
         "report": Kind(config="enogu.judge.config:ReportConfig", run="enogu.judge.report.stage:run", reads_all=True),
