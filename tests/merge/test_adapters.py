@@ -11,12 +11,15 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from enogu.core.networks.keys import place
 from enogu.core.networks.layouts import layouts
 from enogu.core.networks.stream import save_tensors
 from enogu.core.records.errors import Refused
 from enogu.merge import stage
 from enogu.merge.adapters.adapter import Adapter
+from enogu.merge.adapters.lists import ATTENTION
 from enogu.merge.adapters.names import names
+from enogu.merge.blocks import block_weights
 from enogu.merge.config import MergeConfig
 from enogu.merge.engine import Engine
 from enogu.merge.inputs import open_inputs
@@ -362,3 +365,36 @@ def test_unknown_modules_and_kinds_are_named_and_counted(tmp_path: Path) -> None
     assert "style: 1 of 3 modules have no place in the model: lora_unet_elsewhere" in plan.warnings
     assert "style: 1 tensors of OFT are not read" in plan.warnings
     assert "style: 1 tensors are of no known kind, for example emb_params" in plan.warnings
+
+
+# --- lists of block weights for LoRA
+
+
+@pytest.mark.parametrize(
+    ("count", "numbers", "blocks"),
+    [
+        (12, 17, "BASE IN01 IN02 IN04 IN05 IN07 IN08 M00 OUT03 OUT04 OUT05 OUT06 OUT07 OUT08 OUT09 OUT10 OUT11"),
+        (9, 12, "BASE IN04 IN05 IN07 IN08 M00 OUT00 OUT01 OUT02 OUT03 OUT04 OUT05"),
+    ],
+)
+def test_a_loras_list_of_block_weights_names_the_blocks_with_attention(count: int, numbers: int, blocks: str) -> None:
+    names = ("BASE", *(f"IN{i:02d}" for i in range(count)), "M00", *(f"OUT{i:02d}" for i in range(count)))
+    given = [1.0 + i for i in range(numbers)]
+    weights = block_weights(given, names).weights
+    assert [weights[name] for name in blocks.split()] == given
+    assert all(value == 0.0 for name, value in weights.items() if name not in blocks.split())
+
+
+def test_the_blocks_with_attention_are_those_of_the_layouts() -> None:
+    for family, numbers in (("sd1", 26), ("sdxl", 20)):
+        found = {place(key).block for key in layouts()[family].shapes if ".transformer_blocks." in key}
+        assert found == set(ATTENTION[numbers]) - {"BASE"}
+
+
+def test_block_weights_apply_to_adapters(tmp_path: Path) -> None:
+    style = {**named(LINEAR, lora(True)[0]), **named(CLIP, {"diff": noise(12, 4)})}
+    result = baked(tmp_path, "base + blocks(IN04=0.5, BASE=0.25)*style", style)
+    whole = baked(tmp_path, "base + style", style)
+    for key, share in ((f"{LINEAR}.weight", 0.5), (f"{CLIP}.weight", 0.25)):
+        expected = checkpoint()[key] + share * (whole[key] - checkpoint()[key])
+        torch.testing.assert_close(result[key], expected, rtol=1e-5, atol=1e-6)
