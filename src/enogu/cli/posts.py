@@ -2,7 +2,11 @@
 
 import argparse
 import json
+import os
+import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,6 +22,8 @@ from enogu.posts.importing import import_posts
 from enogu.posts.select import select
 from enogu.posts.sources import find
 from enogu.posts.stage import show
+from enogu.posts.tag_index import TagIndex
+from enogu.posts.tag_indexing import indexed
 from enogu.recipe.parse import build
 
 MOST_COMMON = 15  # tags shown of each category
@@ -29,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     ways = verb.add_subparsers(dest="way", required=True)
     count = ways.add_parser("count", help="how many posts a query leaves, and what they are")
     count.add_argument("source", type=Path, help="a dump, a folder of images, or the folder of a finished posts stage")
+    count.add_argument("query", nargs="?", default="", help="as in danbooru's search: '1girl -comic score:>=10'")
     count.add_argument(
         "--where", default="", help="""the query as in a recipe, as 'tags_all = ["1girl"], year = [2015, 2020]'"""
     )
@@ -56,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    found = _posts(args).filter(pl.col("id").is_in(args.ids)).sort("id")
+    with indexed_source(args.source, args.format) as index:
+        found = pl.scan_parquet(index.path).filter(pl.col("id").is_in(args.ids)).sort("id").collect()
     if missing := sorted(set(args.ids) - set(found["id"])):
         raise Refused(f"no post {', '.join(map(str, missing))} in {args.source}")
     for post in found.to_dicts():
@@ -66,22 +74,29 @@ def _show(args: argparse.Namespace) -> int:
 
 def _chosen(args: argparse.Namespace) -> tuple[pl.DataFrame, dict[str, int]]:
     """Return the posts that the query leaves, and the funnel: a finished stage shows its own."""
-    if (args.source / "posts.json").exists() and not args.where:
+    if (args.source / "posts.json").exists() and not args.where and not args.query:
         rows = read_json(args.source / "posts.json")["funnel"]
         return pl.read_parquet(args.source / "manifest.parquet"), {row["step"]: row["left"] for row in rows}
-    posts = _posts(args)
-    chosen, funnel = select(posts.lazy(), build(Where, _where(args.where), "--where"), seed=0)
-    return chosen, {"read": len(posts), **funnel}
+    where = build(Where, _where(args.where) | ({"query": args.query} if args.query else {}), "--where")
+    with indexed_source(args.source, args.format) as index:
+        selection = select(index, where, seed=0)
+        for note in selection.notes:
+            print(f"enogu: {note}", file=sys.stderr)
+        return index.frame(selection.rows).sort("id"), {"read": index.posts, **selection.funnel}
 
 
-def _posts(args: argparse.Namespace) -> pl.DataFrame:
-    if (args.source / "posts.json").exists():
-        return pl.read_parquet(args.source / "posts.parquet")
-    path, source = find(args.source, args.format)
+@contextmanager
+def indexed_source(source: Path, form: str) -> Iterator[TagIndex]:
+    """Read a source into a folder of passage, or open what a finished stage has read, with its index."""
     with TemporaryDirectory() as folder:
         target = Path(folder) / "posts.parquet"
-        import_posts(path, source, target, config=PostsConfig(source=str(args.source)), progress=silent)
-        return pl.read_parquet(target)
+        if (source / "posts.json").exists():
+            beside = source / "posts.index"
+            yield indexed(source / "posts.parquet", beside if os.access(source, os.W_OK) else target.with_suffix(""))
+            return
+        path, kind = find(source, form)
+        import_posts(path, kind, target, config=PostsConfig(source=str(source)), progress=silent)
+        yield indexed(target)
 
 
 def _where(text: str) -> dict[str, object]:

@@ -7,12 +7,31 @@ from importlib.resources import files
 import polars as pl
 
 from enogu.core.records.posts import CATEGORIES
+from enogu.posts.query_masks import Relations
+from enogu.posts.tag_index import Bools, TagIndex
 
 
 def blocked() -> pl.Expr:
     """Return the expression that is true for a post on the blocklist, by its tags of every category."""
-    lists: dict[str, list[str]] = tomllib.loads((files(__package__) / "blocklist.toml").read_text("utf-8"))
+    lists = _lists()
     return _has_any(lists["always"]) | (_has_any(lists["unless_general"]) & (pl.col("rating") != "general"))
+
+
+def barred(index: TagIndex, relations: Relations) -> Bools:
+    """Return which posts are on the blocklist under any name: by an alias of a listed tag, or by what implies one."""
+    lists = _lists()
+    mild = _tagged(lists["unless_general"], index, relations) & ~index.coded("rating", ["general"])
+    return _tagged(lists["always"], index, relations) | mild
+
+
+def _tagged(listed: Sequence[str], index: TagIndex, relations: Relations) -> Bools:
+    meant = {tag.lower() for name in listed for tag in relations.meaning(name)}
+    return index.tagged(index.tags.filter(pl.col("tag").str.to_lowercase().is_in(list(meant)))["tag"])
+
+
+def _lists() -> dict[str, list[str]]:
+    lists: dict[str, list[str]] = tomllib.loads((files(__package__) / "blocklist.toml").read_text("utf-8"))
+    return lists
 
 
 def _has_any(tags: Sequence[str]) -> pl.Expr:

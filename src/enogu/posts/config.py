@@ -8,6 +8,7 @@ from enogu.core.records.errors import Refused, unknown
 from enogu.core.records.posts import RATINGS, SCHEMA
 from enogu.core.records.reference import Ref
 from enogu.posts.paths import check_template
+from enogu.posts.query_syntax import parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,8 @@ class Where:
     animated: bool = False  # True takes the first frame of animations
     deleted: bool = False  # True lets deleted posts in
     banned: bool = False  # True lets banned posts in
+    query: str = ""  # danbooru's search words, as "1girl -comic (cat_ears or fox_ears) score:>=10 date:2018..2022"
+    caps: Mapping[str, int] = field(default_factory=dict)  # { artist = 5000 }: at most so many of each; or of one tag
     part: tuple[float, float] = (0.0, 1.0)  # a seeded share, as [0.9, 1.0] held out from [0.0, 0.9]
     sample: int | None = None  # at most so many posts, drawn by the seed
 
@@ -41,6 +44,12 @@ class Where:
             _ordered("year", *self.year)
         if not 0 <= self.part[0] < self.part[1] <= 1:
             raise Refused(f"where.part = {list(self.part)}: give two shares from 0 to 1, the lower first")
+        parse(self.query)
+        for name, most in self.caps.items():
+            if most < 1:
+                raise Refused(
+                    f"where.caps.{name} = {most}: give at least 1; to leave a tag out say -{name} in where.query"
+                )
         if self.sample is not None and self.sample < 1:
             raise Refused(f"where.sample = {self.sample}: give at least 1, or leave it out for all")
 
@@ -57,6 +66,10 @@ class PostsConfig:
     ratings: str = ""  # what rating letters mean (ratings.toml); empty: as the format has it today
     tags: str = ""  # a dump of tags with their categories, where the source names tags alone; empty: beside it
     columns: Mapping[str, str] = field(default_factory=dict)  # for Parquet of any shape: our column = "theirs"
+    aliases: str = ""  # a table of tag aliases (CSV, Parquet, JSON; danbooru's, e621's, tagcomplete's): a query for one
+    # name finds the other
+    implications: str = ""  # a table of tag implications: a query for cat_ears finds what implies cat_ears
+    opt_out: str = ""  # a file of posts to leave out for good: lines of an id, or of a site and an id
     where: Where = field(default_factory=Where)
     seed: int = 0  # of `part` and `sample`
 

@@ -14,11 +14,15 @@ from enogu.core.records.errors import Refused
 from enogu.core.records.files import atomic_path, write_json
 from enogu.core.records.job import Job
 from enogu.core.records.posts import MANIFEST_SCHEMA
+from enogu.core.records.tag_relations import read_pairs
 from enogu.posts.audit import Limits, audit
 from enogu.posts.config import PostsConfig
 from enogu.posts.importing import Tally, import_posts
-from enogu.posts.select import Funnel, select
+from enogu.posts.opt_out import LIST, Post, opted_out
+from enogu.posts.query_masks import Relations
+from enogu.posts.select import Funnel, Selection, select
 from enogu.posts.sources import find
+from enogu.posts.tag_indexing import indexed
 
 
 def run(config: PostsConfig, job: Job) -> dict[str, Any]:
@@ -27,14 +31,18 @@ def run(config: PostsConfig, job: Job) -> dict[str, Any]:
     path, source = find(given, config.format)
     root = Path(config.images).expanduser() if config.images else path if path.is_dir() else path.parent
     tally = import_posts(path, source, job.out / "posts.parquet", config=config, progress=job.progress)
-    chosen, funnel = select(pl.scan_parquet(job.out / "posts.parquet"), config.where, seed=config.seed)
+    index = indexed(job.out / "posts.parquet", progress=job.progress)
+    selection = select(
+        index, config.where, seed=config.seed, relations=relations(config), opted_out=_opted_out(config, job)
+    )
+    chosen, funnel = index.frame(selection.rows).sort("id"), selection.funnel
     limits = Limits(config.where.min_side, config.where.max_pixels, config.where.animated)
-    looked = audit(chosen, root, limits, threads=job.threads, progress=job.progress)
+    looked = audit(chosen, root, limits, threads=job.threads, progress=job.progress, keep=job.out / "audit")
     fit, unfit = looked.filter(pl.col("reason") == ""), looked.filter(pl.col("reason") != "")
     funnel = {"read": tally.read, "not on the blocklist": tally.read - tally.blocked, **funnel, "image": len(fit)}
     _write_skipped(job.out, tally, unfit)
     if fit.is_empty():
-        raise Refused(f"no post is left of {given}:\n{show(funnel)}\n{_advice(unfit)}")
+        raise Refused(f"no post is left of {given}:\n{show(funnel)}\n{_advice(unfit, selection)}")
     with atomic_path(job.out / "manifest.parquet") as part:
         fit.select(*MANIFEST_SCHEMA).write_parquet(part)
     reasons = Counter(unfit["reason"]) + tally.reasons
@@ -43,10 +51,24 @@ def run(config: PostsConfig, job: Job) -> dict[str, Any]:
         "funnel": [{"step": step, "left": left} for step, left in funnel.items()],
         "skipped": dict(reasons),
         "remarks": dict(tally.remarks),
+        "notes": list(selection.notes),
     }
     stored = os.path.relpath(root.resolve(), job.out.resolve()) if config.booru else str(root.resolve())
     write_json(job.out / "posts.json", {"root": stored, "source": str(given), "query": asdict(config), **summary})
     return summary
+
+
+def relations(config: PostsConfig) -> Relations:
+    """Read the tables of aliases and implications."""
+    tables = (Path(name).expanduser() if name else None for name in (config.aliases, config.implications))
+    return Relations(*(tuple(read_pairs(path)) if path else () for path in tables))
+
+
+def _opted_out(config: PostsConfig, job: Job) -> set[Post]:
+    named = [Path(config.opt_out).expanduser()] if config.opt_out else []
+    if named and not named[0].exists():
+        raise Refused(f"posts.opt_out: there is no {named[0]}; an opt-out that cannot be read lets everybody in")
+    return opted_out([*named, job.out.parent / LIST])
 
 
 def show(funnel: Funnel) -> str:
@@ -64,8 +86,8 @@ def _write_skipped(out: Path, tally: Tally, unfit: pl.DataFrame) -> None:
             lines.write(line.encode() + b"\n")
 
 
-def _advice(unfit: pl.DataFrame) -> str:
+def _advice(unfit: pl.DataFrame, selection: Selection) -> str:
     if unfit.is_empty():
-        return "widen posts.where at the step that leaves none"
+        return "\n".join([*selection.notes, "widen posts.where at the step that leaves none"])
     reason, image = unfit["reason"][0], unfit["image"][0]
     return f"every image is unfit, as {image} ({reason}): check posts.images and posts.file"

@@ -1,0 +1,33 @@
+"""Posts whose makers do not want them used: the lists that keep them out."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from enogu.core.records.errors import Refused
+
+LIST = "opt-out.txt"  # in the work folder of a recipe: every posts stage there obeys it
+LINE = re.compile(r"(?:(\S+)[\s/]+)?(\d+)")
+Post = tuple[str, int]  # site, id; no site: any
+
+
+def read_list(path: Path) -> set[Post]:
+    """Read lines of an id, or of a site and an id; # begins a remark."""
+    found = set()
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        if text := line.partition("#")[0].strip():
+            found.add(read_post(text, f"{path}, line {number}"))
+    return found
+
+
+def read_post(text: str, where: str) -> Post:
+    """Read one post."""
+    match = LINE.fullmatch(text)
+    if match is None:
+        raise Refused(f"{where}: {text!r} is no post; write an id, or a site and an id, as danbooru 123")
+    return match[1] or "", int(match[2])
+
+
+def opted_out(lists: Iterable[Path]) -> set[Post]:
+    """Return the posts of all lists that are there."""
+    return set().union(*(read_list(path) for path in lists if path.exists()))
