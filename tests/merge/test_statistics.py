@@ -29,12 +29,13 @@ SAMPLES = {
 }
 
 
-@pytest.mark.parametrize("candidates", [1 << 20, 5])
+@pytest.mark.parametrize(("tries", "candidates"), [(2, 0), (1, 0), (0, 1 << 20), (0, 5)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("keep", [0.0, 0.01, 0.2, 0.5, 1.0])
 def test_cutoffs_are_those_of_a_sort(
-    keep: float, dtype: torch.dtype, candidates: int, monkeypatch: pytest.MonkeyPatch
+    keep: float, dtype: torch.dtype, tries: int, candidates: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(statistics, "TRIES", tries)
     monkeypatch.setattr(statistics, "CANDIDATES", candidates)
     tensors = [sample.to(dtype) for sample in SAMPLES.values()]
     found = cutoffs(cut(tensors, 700), keep, of=lambda piece: [tensor.abs() for tensor in piece])

@@ -1,6 +1,7 @@
 """From the bytes of the inputs to the bytes of the result, tensor by tensor and piece by piece."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +35,9 @@ class Computation:
     def measured(self, item: KeyPlan, pieces: Callable[[], Iterator[Cut]]) -> Evaluation:
         """Let the methods of a tensor see all of it."""
         config = self.plan.config
-        evaluation = Evaluation(item.key, item.spec.shape, PRECISION[config.precision], config.seed)
+        names = Counter(item.result.models())
+        repeated = frozenset(name for name, uses in names.items() if uses > 1)
+        evaluation = Evaluation(item.key, item.spec.shape, PRECISION[config.precision], config.seed, repeated=repeated)
         evaluation.measure(item.result, pieces)
         return evaluation
 

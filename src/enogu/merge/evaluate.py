@@ -21,10 +21,17 @@ class Cut:
     start: int
     stop: int
     readers: Mapping[str, Input]
+    _widened: dict[str, Tensor] = field(default_factory=dict, compare=False)
 
     def read(self, model: str, key: str) -> Tensor:
         """Return a model's elements as the file has them, flat; not to be changed, the bytes may be shared."""
         return self.readers[model].stretch(key, self.start, self.stop)
+
+    def wide(self, model: str, key: str, dtype: torch.dtype) -> Tensor:
+        """Return a model's elements in the precision of the arithmetic, made once; not to be changed."""
+        if model not in self._widened:
+            self._widened[model] = self.read(model, key).to(dtype)
+        return self._widened[model]
 
 
 @dataclass
@@ -35,20 +42,29 @@ class Evaluation:
     shape: tuple[int, ...]
     dtype: torch.dtype
     seed: int
+    repeated: frozenset[str] = frozenset()  # models that the formula reads more than once
     measured: dict[Applied, Any] = field(default_factory=dict)
 
     def value(self, combination: Combination, cut: Cut) -> Tensor:
         """Return a combination's elements, flat, in memory that nobody else holds."""
-        total: Tensor | None = None
-        for node, coefficient in combination.terms:
+        if not combination.terms:
+            return torch.zeros(cut.stop - cut.start, dtype=self.dtype)
+        terms = sorted(combination.terms, key=lambda term: term[1] != 1.0)  # a factor of 1 saves a product
+        (first, scale), *others = terms
+        total = self._node(first, cut)
+        for number, (node, coefficient) in enumerate(others):
             part = self._node(node, cut)
-            if total is None:
-                total = part.to(self.dtype, copy=isinstance(node, Model))  # a model's bytes are not ours to change
-                total = total if coefficient == 1.0 else total.mul_(coefficient)
+            if number == 0 and scale == 1.0 and self.dtype in (total.dtype, part.dtype) and _adds(total, part):
+                total = torch.add(total, part, alpha=coefficient)  # widened and fused on the way, wherever the cuts are
             else:
-                wide = part if part.itemsize > 1 else part.to(self.dtype)  # torch adds no 8-bit floats
-                total = total.add_(wide, alpha=coefficient)  # widened and fused on the way, wherever the cuts are
-        return torch.zeros(cut.stop - cut.start, dtype=self.dtype) if total is None else total
+                total = self._own(total, scale) if number == 0 else total
+                total.add_(part if part.itemsize > 1 else part.to(self.dtype), alpha=coefficient)
+        return total if others else self._own(total, scale)
+
+    def _own(self, part: Tensor, scale: float) -> Tensor:
+        """Return a copy in the precision of the arithmetic, scaled."""
+        wide = part.to(self.dtype, copy=True)
+        return wide if scale == 1.0 else wide.mul_(scale)
 
     def measure(self, combination: Combination, cuts: Callable[[], Iterator[Cut]]) -> None:
         """Let every method beneath that must see the whole tensor first do so, innermost first."""
@@ -69,7 +85,8 @@ class Evaluation:
 
     def _node(self, node: Node, cut: Cut) -> Tensor:
         if isinstance(node, Model):
-            return cut.read(node.name, self.key)
+            again = node.name in self.repeated
+            return cut.wide(node.name, self.key, self.dtype) if again else cut.read(node.name, self.key)
         if isinstance(node, Adapted):
             adapter = cut.readers[node.adapter]
             assert isinstance(adapter, Adapter)
@@ -109,6 +126,10 @@ def unit(combination: Combination, shape: tuple[int, ...]) -> int:
                 result = max(result, math.prod(shape[1:]))
             result = max([result, *(unit(tensor, shape) for tensor in node.tensors)])
     return max(result, 1)
+
+
+def _adds(*parts: Tensor) -> bool:
+    return all(part.itemsize > 1 for part in parts)  # torch adds no 8-bit floats
 
 
 def must_measure(combination: Combination) -> bool:

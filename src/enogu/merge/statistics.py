@@ -5,14 +5,19 @@ Sums run over blocks of one fixed size in one order, so that neither pieces nor 
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from enogu.merge.method import Pieces
 
 BLOCK = 1 << 16  # elements per partial sum
-CANDIDATES = 1 << 20  # elements that a selection looks at one by one
+TRIES = 2  # brackets before the way that cannot fail
+STRIDE = 61  # of the elements that a pass samples; prime, so that no row length divides it
+MARGIN = 4.0  # deviations of a rank in a sample: a miss costs a pass, once in some ten thousand
+CANDIDATES = 1 << 20  # elements that a selection by histograms looks at one by one
 _LADDERS = {  # the bits at which a radix selection's digits begin; the sign is never set
     torch.float32: (torch.int32, (31, 20, 10, 0)),
     torch.float64: (torch.int64, (63, 52, 42, 31, 20, 10, 0)),
@@ -31,10 +36,11 @@ def gram(pieces: Pieces) -> Tensor:
 
 def weighted(tensors: Sequence[Tensor], coefficients: Sequence[float] | Tensor) -> Tensor:
     """Return the sum of tensors times coefficients."""
-    total = torch.zeros_like(tensors[0])
-    for tensor, coefficient in zip(tensors, coefficients, strict=True):
-        total = total + tensor * float(coefficient)
-    return total
+    first, *others = zip(tensors, map(float, coefficients), strict=True)
+    result = first[0] * first[1]
+    for tensor, coefficient in others:
+        result.add_(tensor, alpha=coefficient)
+    return result
 
 
 def total(pieces: Pieces, of: Callable[[list[Tensor]], Sequence[Tensor]]) -> Tensor:
@@ -55,10 +61,69 @@ def total(pieces: Pieces, of: Callable[[list[Tensor]], Sequence[Tensor]]) -> Ten
 def cutoffs(pieces: Pieces, keep: float, *, of: Callable[[list[Tensor]], Sequence[Tensor]]) -> Tensor:
     """Return per result of `of` the value that a share `keep` of its elements reaches: exact, without a sort.
 
-    `of` must give numbers of at least 0. Radix selection on the bit pattern, since positive floats sort as
-    integers do: histograms of leading bits until few candidates are left, which are then looked at.
-    At least one element reaches the value, however small the tensor.
+    `of` must give numbers of at least 0. At least one element reaches the value, however small the tensor.
+    A sample brackets the value and one pass counts what lies above and looks at what lies within (Floyd and
+    Rivest 1975); where tensors are not alike throughout, a sample of that pass brackets it again.
     """
+    probe = [tensor.reshape(-1) for tensor in of(next(iter(pieces())))]
+    samples = [[tensor] for tensor in probe]
+    for _ in range(TRIES):
+        brackets = [Bracket.around(torch.cat(sample).numpy(), keep) for sample in samples]
+        samples = [[] for _ in probe]
+        for row, values in _each(pieces, of):
+            flat = values.reshape(-1)
+            brackets[row].look(flat.numpy())
+            samples[row].append(flat[::STRIDE])
+        answers = [bracket.answer(keep) for bracket in brackets]
+        if None not in answers:
+            return torch.tensor([float(answer) for answer in answers if answer is not None], dtype=probe[0].dtype)
+    return _radix(pieces, keep, of=of)
+
+
+class Bracket:
+    """Bounds of an order statistic, and what a pass finds of the elements above, at and between them."""
+
+    def __init__(self, low: float, high: float) -> None:
+        """Begin with no elements seen."""
+        self._low, self._high = low, high
+        self._count, self._above, self._reach, self._floor = 0, 0, 0, 0
+        self._within: list[np.ndarray[Any, Any]] = []
+
+    @staticmethod
+    def around(sample: "np.ndarray[Any, Any]", keep: float) -> "Bracket":
+        """Return bounds that most probably hold the value, if the sample is a fair one."""
+        count = len(sample)
+        rank = share(count, keep) - 1  # from the largest down
+        margin = int(MARGIN * count**0.5) + 1
+        places = sorted({count - 1 - min(rank + margin, count - 1), count - 1 - max(rank - margin, 0)})
+        ordered = np.partition(sample, places)
+        return Bracket(float(ordered[places[0]]), float(ordered[places[-1]]))
+
+    def look(self, values: "np.ndarray[Any, Any]") -> None:
+        """Count a piece."""
+        inside = (values > self._low) & (values < self._high)
+        self._count += len(values)
+        self._above += int(np.count_nonzero(values > self._high))
+        self._reach += int(np.count_nonzero(values >= self._high))
+        self._floor += int(np.count_nonzero(values >= self._low))
+        self._within.append(values[inside])
+
+    def answer(self, keep: float) -> float | None:
+        """Return the value, or None if it lies outside of the bounds."""
+        wanted = share(self._count, keep)
+        if not self._above < wanted <= self._floor:
+            return None
+        if wanted <= self._reach:
+            return self._high
+        within = np.concatenate(self._within)
+        if wanted > self._reach + len(within):
+            return self._low
+        place = len(within) - (wanted - self._reach)
+        return float(np.partition(within, place)[place])
+
+
+def _radix(pieces: Pieces, keep: float, *, of: Callable[[list[Tensor]], Sequence[Tensor]]) -> Tensor:
+    """Return the same by histograms of leading bits, whatever the data: positive floats sort as integers do."""
     probe = list(of(next(iter(pieces()))))
     integer, ladder = _LADDERS[probe[0].dtype]
     rows = [_Selection() for _ in probe]
@@ -126,13 +191,19 @@ class _Selection:
 
 
 def _blocks(pieces: Pieces) -> Iterator[Tensor]:
-    """Cut pieces again into blocks of one size: (arguments, elements), in float64."""
-    rest: Tensor | None = None
+    """Cut pieces again into blocks of one size: (arguments, elements), in float64; one is gone when the next comes."""
+    block, filled = torch.empty(0), 0
     for piece in pieces():
-        stack = torch.stack([tensor.reshape(-1).double() for tensor in piece])
-        rest = stack if rest is None or not rest.shape[1] else torch.cat([rest, stack], dim=1)
-        whole = rest.shape[1] - rest.shape[1] % BLOCK
-        yield from (rest[:, start : start + BLOCK] for start in range(0, whole, BLOCK))
-        rest = rest[:, whole:]
-    if rest is not None and rest.shape[1]:
-        yield rest
+        if not len(block):
+            block = torch.empty(len(piece), BLOCK, dtype=torch.float64)
+        flat, start = [tensor.reshape(-1) for tensor in piece], 0
+        while start < len(flat[0]):
+            count = min(BLOCK - filled, len(flat[0]) - start)
+            for row, values in zip(block, flat, strict=True):
+                row[filled : filled + count] = values[start : start + count]
+            start, filled = start + count, filled + count
+            if filled == BLOCK:
+                yield block
+                filled = 0
+    if filled:
+        yield block[:, :filled]

@@ -18,8 +18,8 @@ def uniform(stream: int, start: int, count: int) -> Tensor:
     skip = start - first * _PER_COUNTER
     counters = -(-(skip + count) // _PER_COUNTER)
     words = np.random.Philox(key=stream, counter=first).random_raw(counters * 4)
-    words = np.asarray(words, dtype="<u8").view("<u4")[skip : skip + count]
-    return torch.from_numpy((words >> np.uint32(8)).astype(np.float32)).mul_(2.0**-24)
+    words = np.asarray(words, dtype="<u8").view("<u4")[skip : skip + count] >> np.uint32(8)
+    return torch.from_numpy(words.view(np.int32)).to(torch.float32).mul_(2.0**-24)
 
 
 @dataclass(frozen=True)

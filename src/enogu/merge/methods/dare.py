@@ -14,6 +14,6 @@ def dare(deltas: Deltas, *, drop: float = 0.9, rescale: float = 1.0, elements: S
     """
     if not 0.0 <= drop < 1.0:
         raise Refused(f"dare(): drop is {drop:g}; it must be at least 0 and less than 1")
-    kept = [delta * (elements.uniform(i, delta) >= drop) for i, delta in enumerate(deltas)]
+    kept = [elements.uniform(i, delta).ge_(drop).mul_(delta) for i, delta in enumerate(deltas)]
     scale = 1.0 / (1.0 - drop) if rescale else 1.0
     return weighted(kept, [scale / len(kept)] * len(kept))

@@ -9,14 +9,24 @@ from enogu.merge.statistics import weighted
 from enogu.merge.stretch import Stretch
 
 
+def ranks(sizes: Tensor) -> Tensor:
+    """Return each element's place in its row by size, from 0; equal ones stand as they come."""
+    count = sizes.shape[1]
+    places = torch.arange(count)
+    if sizes.dtype == torch.float32:  # positive floats sort as integers do; the place in the lower half breaks ties
+        keys = (sizes.view(torch.int32).to(torch.int64) << 32).bitwise_or_(places)
+        keys.numpy().sort(axis=1)
+        order = keys.bitwise_and_(0xFFFFFFFF)
+    else:
+        order = sizes.argsort(dim=1, stable=True)
+    return torch.empty_like(sizes).scatter_(1, order, places.to(sizes.dtype).expand_as(sizes))
+
+
 def keep_chance(delta: Tensor, *, keep: float, epsilon: float) -> Tensor:
     """Return chances by rank within the row: keep - epsilon/2 for the smallest, keep + epsilon/2 for the largest."""
     rows = delta.abs().reshape(len(delta), -1) if delta.ndim > 1 else delta.abs().reshape(1, -1)
-    ranks = torch.empty_like(rows)
-    order = rows.argsort(dim=1, stable=True)
-    ranks.scatter_(1, order, torch.arange(rows.shape[1], dtype=rows.dtype).expand_as(rows))
-    spread = (ranks / max(rows.shape[1] - 1, 1) - 0.5) * epsilon
-    return (keep + spread).reshape(delta.shape)
+    share = ranks(rows).div_(max(rows.shape[1] - 1, 1))
+    return share.sub_(0.5).mul_(epsilon).add_(keep).reshape(delta.shape)
 
 
 @method(grain="row")
@@ -31,6 +41,6 @@ def della(deltas: Deltas, *, drop: float = 0.5, epsilon: float = 0.2, rescale: f
     kept = []
     for i, delta in enumerate(deltas):
         chance = keep_chance(delta, keep=keep, epsilon=epsilon)
-        mask = elements.uniform(i, delta) < chance
-        kept.append(delta * mask / chance if rescale else delta * mask)
+        mask = elements.uniform(i, delta).sub(chance).lt_(0.0)
+        kept.append(mask.mul_(delta).div_(chance) if rescale else mask.mul_(delta))
     return weighted(kept, [1.0 / len(kept)] * len(kept))

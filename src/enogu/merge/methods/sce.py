@@ -17,7 +17,12 @@ def variance(deltas: Sequence[Tensor]) -> list[Tensor]:
 def select(pieces: Pieces, *, keep: float) -> tuple[Tensor, Tensor]:
     """Return the least variance that is selected, and a weight per difference: its mean square there."""
     cut = torch.zeros(1) if keep >= 1.0 else cutoffs(pieces, keep, of=variance)
-    squares = total(pieces, lambda deltas: [(d.double() ** 2) * (variance(deltas)[0] >= cut) for d in deltas])
+
+    def energies(deltas: Sequence[Tensor]) -> list[Tensor]:
+        chosen = variance(deltas)[0].ge_(float(cut))
+        return [(delta * chosen).double().square_() for delta in deltas]
+
+    squares = total(pieces, energies)
     whole = squares.sum()
     return cut, squares / whole if whole > 0.0 else torch.full_like(squares, 1.0 / len(squares))
 

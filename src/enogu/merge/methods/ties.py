@@ -22,8 +22,7 @@ def trim(pieces: Pieces, *, keep: float, vote: str) -> Tensor | None:
 
 def reaching(delta: Tensor, cut: Tensor) -> Tensor:
     """Return the elements whose size is at least `cut`; 0 elsewhere."""
-    below = torch.nextafter(cut, -torch.ones_like(cut))
-    return torch.nn.functional.hardshrink(delta, float(below))
+    return delta.abs().ge_(float(cut)).mul_(delta)  # in place: torch is slow at making booleans
 
 
 def elect(deltas: Sequence[Tensor], vote: str) -> Tensor:
@@ -31,7 +30,10 @@ def elect(deltas: Sequence[Tensor], vote: str) -> Tensor:
     if vote not in ("mass", "count"):
         raise unknown("vote", vote, ("mass", "count"))
     ballots = deltas if vote == "mass" else [delta.sign() for delta in deltas]
-    return sum(ballots[1:], start=ballots[0]).sign()
+    total = torch.zeros_like(ballots[0])
+    for ballot in ballots:
+        total.add_(ballot)
+    return total.sign_()
 
 
 def agreeing_mean(deltas: Sequence[Tensor], sign: Tensor) -> Tensor:
@@ -39,8 +41,8 @@ def agreeing_mean(deltas: Sequence[Tensor], sign: Tensor) -> Tensor:
     size, count = torch.zeros_like(sign), torch.zeros_like(sign)
     for delta in deltas:
         agreeing = (delta * sign).clamp_(min=0.0)
-        size += agreeing
-        count += agreeing > 0.0
+        size.add_(agreeing)
+        count.add_(agreeing.gt_(0.0))
     return size.div_(count.clamp_(min=1.0)).mul_(sign)
 
 
