@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from enogu.cli import main
-from enogu.core.networks.convert import Conversion, convert
+from enogu.core.networks.convert import convert
 from enogu.core.networks.fp8 import DTYPES
+from enogu.core.networks.rewrite import Conversion
 from enogu.core.networks.source import open_source
 from enogu.core.networks.stream import save_tensors
 from enogu.core.records.errors import Refused
@@ -23,6 +24,7 @@ INNER = {pico.MIDDLE, *(key for key in A if "in_layers" in key)} - {pico.unet("I
 
 def converted(tmp_path: Path, tensors: dict[str, Tensor], **change: object) -> dict[str, Tensor]:
     save_tensors(tmp_path / "in.safetensors", tensors, {"modelspec.title": "x", "modelspec.hash_sha256": "0x0"})
+    (tmp_path / "out.safetensors").unlink(missing_ok=True)
     convert(tmp_path / "in.safetensors", tmp_path / "out.safetensors", Conversion(**change))  # type: ignore[arg-type]
     return safetensors.torch.load_file(tmp_path / "out.safetensors")
 

@@ -1,4 +1,4 @@
-"""`enogu convert FILE -o OUT`: another dtype, other parts, damage repaired."""
+"""`enogu convert FILE -o OUT`: another dtype, layout or other parts; damage repaired."""
 
 import argparse
 import json
@@ -6,21 +6,29 @@ import sys
 from pathlib import Path
 
 from enogu.cli.progress import ProgressLine
-from enogu.core.networks.convert import TARGETS, Conversion, Converted, convert, expand_parts
+from enogu.core.networks.convert import Converted, convert, expand_parts
 from enogu.core.networks.fp8 import CONVENTIONS
-from enogu.core.records.errors import Refused
+from enogu.core.networks.rewrite import LAYOUTS, TARGETS, Conversion
 
 PARTS = ("vae", "te", "te1", "te2", "unet")
+SHOWN = 8  # repaired keys that the text shows
+EXAMPLES = """examples:
+  enogu convert old.ckpt -o new.safetensors --dtype fp16 --prune
+  enogu convert model.safetensors -o folder --layout diffusers
+  enogu convert folder -o model.safetensors --vae better-vae.safetensors"""
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the arguments of this verb."""
     verb = argparse.ArgumentParser(
         prog="enogu convert",
-        description="Write a checkpoint in another dtype or with other parts; repair position ids.",
+        description="Write a checkpoint in another dtype or layout or with other parts; repair position ids and names.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verb.add_argument("file", metavar="FILE", type=Path)
-    verb.add_argument("-o", "--out", type=Path, metavar="OUT", required=True, help="the file to write")
+    verb.add_argument("file", metavar="FILE", type=Path, help=".safetensors, .ckpt, shards' index or diffusers folder")
+    verb.add_argument("-o", "--out", type=Path, metavar="OUT", required=True, help="the file or folder to write")
+    verb.add_argument("--layout", choices=LAYOUTS, default="single", help="one file, or a diffusers folder")
     verb.add_argument("--dtype", choices=TARGETS, default="same", help="of the floats (default: as they are)")
     verb.add_argument(
         "--scaled", choices=CONVENTIONS, default="", help="with fp8: ComfyUI's scales, old or current form"
@@ -28,18 +36,30 @@ def parser() -> argparse.ArgumentParser:
     for part in PARTS:
         verb.add_argument(f"--{part}", type=Path, metavar="FILE", help=f"take the {part} from another file")
     verb.add_argument("--prune", action="store_true", help="drop moving averages and what belongs to no component")
+    verb.add_argument("--ema", action="store_true", help="make the UNet's moving averages its weights")
+    verb.add_argument("--predicts", choices=("eps", "v"), default="", help="mark what the model predicts")
+    verb.add_argument("--ztsnr", action="store_true", help="mark as trained with zero terminal SNR")
+    verb.add_argument("--keep-nonfinite", action="store_true", help="let NaN and infinities through")
+    verb.add_argument("--mmap", action="store_true", help="map files into memory instead of reading them")
     verb.add_argument("--json", action="store_true", help="print what was done as JSON")
     return verb
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    if args.out.exists():
-        raise Refused(f"{args.out} exists; choose another name or remove it first")
-    parts = expand_parts({part: path for part in PARTS if (path := getattr(args, part))})
     line = ProgressLine("convert", sys.stderr)
-    change = Conversion(dtype=args.dtype, scaled=args.scaled, parts=parts, prune=args.prune)
-    done = convert(args.file, args.out, change, progress=line)
+    change = Conversion(
+        dtype=args.dtype,
+        scaled=args.scaled,
+        parts=expand_parts({part: path for part in PARTS if (path := getattr(args, part))}),
+        prune=args.prune or args.ema,
+        ema=args.ema,
+        layout=args.layout,
+        predicts=args.predicts,
+        zero_terminal_snr=args.ztsnr,
+        nonfinite="keep" if args.keep_nonfinite else "refuse",
+    )
+    done = convert(args.file, args.out, change, mapped=args.mmap, progress=line)
     line.clear()
     print(json.dumps(_data(done), indent=1) if args.json else _text(args.out, done))
     return 0
@@ -47,14 +67,17 @@ def run(args: argparse.Namespace) -> int:
 
 def _data(done: Converted) -> dict[str, object]:
     digest = done.written.sha256 if done.written else None
-    return {"sha256": digest, "repaired": done.repaired, "dropped": done.dropped, "errors": done.errors}
+    fates = {"repaired": done.repaired, "renamed": done.renamed, "dropped": done.dropped}
+    return {"sha256": digest, **fates, "errors": done.errors}
 
 
 def _text(out: Path, done: Converted) -> str:
-    lines = [f"{out}: sha256 {done.written.sha256 if done.written else ''}"]
-    lines += [f"  repaired: {key}" for key in done.repaired]
-    if done.dropped:
-        lines.append(f"  dropped {len(done.dropped)} tensors")
+    lines = [f"{out}: sha256 {done.written.sha256}" if done.written else f"{out}: written"]
+    lines += [f"  repaired: {key}" for key in done.repaired[:SHOWN]]
+    lines += [f"  repaired: {len(done.repaired) - SHOWN} more"] if len(done.repaired) > SHOWN else []
+    for what, keys in (("renamed", done.renamed), ("dropped", done.dropped)):
+        if keys:
+            lines.append(f"  {what} {len(keys)} tensors, such as {keys[0]}")
     if done.errors:
         mean = sum(done.errors.values()) / len(done.errors)
         lines.append(f"  {len(done.errors)} weights in 8 bits, mean error {mean:.2%} of their size; the worst:")

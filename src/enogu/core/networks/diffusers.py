@@ -3,7 +3,6 @@
 Sources: data/diffusers.toml.
 """
 
-import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from typing import Any
 
 from enogu.core.networks.layouts import Layout, layout, layouts
 
+Shapes = Mapping[str, tuple[int, ...]]
 FOLDERS: Mapping[str, str] = {"unet": "unet", "te1": "text_encoder", "te2": "text_encoder_2", "vae": "vae"}
 BLOCKS = 2  # ResNet blocks per level of every UNet here; on the way up there is one more
 
@@ -27,6 +27,14 @@ class Spelling:
     turned: bool = False
     flat: bool = False
 
+    def shape(self, whole: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of each of the tensors that make one of shape `whole`."""
+        if self.turned:
+            return whole[::-1]
+        if self.flat:
+            return whole[:2]
+        return (whole[0] // len(self.names), *whole[1:]) if whole else whole
+
 
 @cache
 def spellings(name: str) -> Mapping[str, tuple[Spelling, ...]]:
@@ -35,26 +43,25 @@ def spellings(name: str) -> Mapping[str, tuple[Spelling, ...]]:
     return {key: tuple(_spell(chosen, part, key)) for part, shapes in chosen.components.items() for key in shapes}
 
 
-def recognise(shapes: Mapping[str, tuple[int, ...]], component: str) -> Mapping[str, Spelling]:
-    """Return LDM key -> spelling for the names of one component, by the layout that fits most of them."""
+def recognise(shapes: Mapping[str, Shapes]) -> Mapping[str, Spelling]:
+    """Return LDM key -> spelling for names by component, of the layout that most of them fit, by shape and by name."""
     best: dict[str, Spelling] = {}
     score = 0.0
     for known in layouts().values():
-        found = {
-            key: option
-            for key, options in spellings(known.name).items()
-            for option in options
-            if option.component == component and all(name in shapes for name in option.names)
-        }
-        wanted = known.components.get(component, {})
-        like = sum(_size(found[key], shapes) == math.prod(wanted[key]) for key in found)
-        if found and (now := like + len(found) / 1e6) > score:
+        wanted = known.shapes
+        found, like = {}, 0
+        for key, options in spellings(known.name).items():
+            for option in options:
+                own = shapes.get(option.component, {})
+                if key not in found and all(name in own for name in option.names):
+                    found[key] = option
+                    shape = option.shape(wanted[key])
+                    allowed = (shape, wanted[key]) if option.flat else (shape,)
+                    like += sum(own[name] in allowed for name in option.names)
+        covered = sum(len(option.names) for option in found.values())
+        if found and (now := like + covered / 1e6) > score:
             best, score = found, now
     return best
-
-
-def _size(spelling: Spelling, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    return sum(math.prod(shapes[name]) for name in spelling.names)
 
 
 def _spell(chosen: Layout, component: str, key: str) -> Iterator[Spelling]:

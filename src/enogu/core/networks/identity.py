@@ -14,7 +14,7 @@ from torch import Tensor
 from enogu.core.networks.folder import files_of
 from enogu.core.networks.header import TensorInfo, open_read
 from enogu.core.networks.keys import place
-from enogu.core.networks.layouts import PREFIXES, layouts
+from enogu.core.networks.layouts import within
 from enogu.core.networks.source import Source, open_source
 from enogu.core.networks.stored import Stored
 from enogu.core.networks.stream import as_bytes
@@ -175,6 +175,7 @@ class _Digest:
     """The two hashes of one tensor."""
 
     def __init__(self, walk: _Walk, key: str) -> None:
+        """Begin with what the header tells."""
         self.walk, self.key = walk, key
         info: TensorInfo = walk.source.header.tensors[key]
         self.narrow = info.is_float and info.dtype != "F16"
@@ -182,13 +183,15 @@ class _Digest:
         self.rounded = hashlib.sha256(f"F16{list(info.shape)}".encode()) if self.narrow else self.exact
 
     def add(self, values: Tensor) -> None:
+        """Hash and show a stretch of the tensor's values."""
         self.exact.update(as_bytes(values.contiguous()))
         if self.narrow:
             self.rounded.update(as_bytes(values.half()))
         self.walk.look(self.key, values)
 
     def end(self) -> None:
-        component, key = place(self.key).component, _within(self.key)
+        """Hand the hashes to the walk."""
+        component, key = place(self.key).component, within(self.key)
         self.walk.exact.setdefault(component, {})[key] = self.exact.hexdigest()
         if not self.key.endswith("position_ids"):  # constants, which some files leave out
             self.walk.rounded.setdefault(component, {})[key] = self.rounded.hexdigest()
@@ -208,9 +211,3 @@ def _name(path: Path, file: Path) -> str:
 
 def _listed(hashes: Mapping[str, str]) -> str:
     return hashlib.sha256("".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes)).encode()).hexdigest()
-
-
-def _within(key: str) -> str:
-    """Return a key without what says where the component sits, so that SD1's CLIP and SDXL's first one agree."""
-    prefixes = {prefix for known in layouts().values() for prefix in known.prefixes.values()} | set(PREFIXES.values())
-    return next((key.removeprefix(prefix) for prefix in prefixes if key.startswith(prefix)), key)

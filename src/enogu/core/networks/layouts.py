@@ -32,6 +32,8 @@ class Layout:
     prefixes: Mapping[str, str]
     kinds: Mapping[str, str]  # component -> "unet", "vae", "clip" or "openclip"
     sizes: Mapping[str, Mapping[str, Any]]
+    pipeline: str
+    latent_scale: float
     if_v: Mapping[str, Any]
 
     def spec(self, prediction: str) -> tuple[str, int]:
@@ -91,6 +93,16 @@ def fits(chosen: Layout, header: Header) -> list[Fit]:
     return result
 
 
+def within(key: str) -> str:
+    """Return a key without what says where its component sits, so that SD1's CLIP and SDXL's first one agree."""
+    return next((key.removeprefix(prefix) for prefix in _prefixes() if key.startswith(prefix)), key)
+
+
+@cache
+def _prefixes() -> tuple[str, ...]:
+    return tuple(sorted({prefix for known in layouts().values() for prefix in known.prefixes.values()}))
+
+
 def _score(chosen: Layout, found: Shapes) -> float:
     """Return the mean share of agreeing keys over the components that both have; the UNet's decides."""
     shares = []
@@ -111,8 +123,9 @@ def _layout(name: str, table: Mapping[str, Any], tables: Mapping[str, Any]) -> L
             prefixes[component] = prefix = table.get(f"{component}_prefix", PREFIXES.get(component, ""))
             sizes[component] = _resolved(tables[kind], size)
             components[component] = {prefix + key: shape for key, shape in SPELLINGS[kind](sizes[component])}
-    spec = table["architecture"], table["resolution"]
-    return Layout(name, *spec, components, prefixes, kinds, sizes, table.get("if_v", {}))
+    facts = {key: table[key] for key in ("architecture", "resolution", "pipeline", "latent_scale")}
+    told: dict[str, Any] = {"components": components, "prefixes": prefixes, "kinds": kinds, "sizes": sizes}
+    return Layout(name=name, **facts, **told, if_v=table.get("if_v", {}))
 
 
 def _resolved(tables: Mapping[str, Any], name: str) -> dict[str, Any]:

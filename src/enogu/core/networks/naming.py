@@ -3,6 +3,7 @@
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 
@@ -37,46 +38,38 @@ def resolve(shapes: Shapes) -> dict[str, Spelling]:
 
 def _lone(shapes: Shapes) -> dict[str, Spelling]:
     """Return the keys of one component's file in diffusers' or transformers' spelling."""
-    found = max((recognise(shapes, part) for part in FOLDERS), key=len)
-    if len({name for spelling in found.values() for name in spelling.names}) * 2 < len(shapes):
+    found = max((recognise({part: shapes}) for part in FOLDERS), key=len)
+    if 2 * len(_names(found)) < len(shapes):
         return {}
-    return {**found, **_rest(shapes, found)}
+    component = next(iter(found.values())).component
+    return {**found, **_rest(shapes, found, component)}
 
 
 def _folder(shapes: Shapes) -> dict[str, Spelling]:
-    result: dict[str, Spelling] = {}
-    for component, folder in FOLDERS.items():
-        own = {
+    parts = {
+        component: {
             key.removeprefix(folder + SLASH): shape for key, shape in shapes.items() if key.startswith(folder + SLASH)
         }
-        found = recognise(own, component)
-        for key, spelling in {**found, **_rest(own, found)}.items():
-            names = tuple(f"{folder}{SLASH}{name}" for name in spelling.names)
-            result[key] = Spelling(component, names, spelling.turned, spelling.flat)
-    return _at_home(result)
+        for component, folder in FOLDERS.items()
+    }
+    found = recognise(parts)
+    result = {}
+    for component, folder in FOLDERS.items():
+        own = {key: spelling for key, spelling in found.items() if spelling.component == component}
+        for key, spelling in {**own, **_rest(parts[component], own, component)}.items():
+            result[key] = replace(spelling, names=tuple(f"{folder}{SLASH}{name}" for name in spelling.names))
+    return result
 
 
-def _at_home(found: dict[str, Spelling]) -> dict[str, Spelling]:
-    """Put the text encoder that SD1 and SDXL share where SDXL keeps it, if there is a second one."""
-    if not any(spelling.component == "te2" for spelling in found.values()):
-        return found
-    there, here = layouts()["sdxl"].prefixes["te1"], layouts()["sd1"].prefixes["te1"]
-    return {key.replace(here, there) if key.startswith(here) else key: spelling for key, spelling in found.items()}
+def _names(found: Mapping[str, Spelling]) -> set[str]:
+    return {name for spelling in found.values() for name in spelling.names}
 
 
-def _rest(shapes: Shapes, found: Mapping[str, Spelling]) -> dict[str, Spelling]:
+def _rest(shapes: Shapes, found: Mapping[str, Spelling], component: str) -> dict[str, Spelling]:
     """Return the stored names that no key is made of, under the prefix of their component."""
-    used = {name for spelling in found.values() for name in spelling.names}
-    first = next(iter(found), "")
-    component = place(first).component
-    prefix = next(
-        (
-            item.prefixes[component]
-            for item in layouts().values()
-            if first.startswith(item.prefixes.get(component, " "))
-        ),
-        "",
-    )
+    used, first = _names(found), next(iter(found), "")
+    known = (item.prefixes.get(component, "") for item in layouts().values())
+    prefix = next((prefix for prefix in known if prefix and first.startswith(prefix)), f"{component}.")
     ids = component in TEXT_ENCODERS and not prefix.endswith("text_model.")  # OpenCLIP counts positions itself
     return {
         prefix + name.removeprefix("text_model."): Spelling(component, (name,))

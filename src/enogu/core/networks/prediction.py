@@ -10,6 +10,8 @@ from enogu.core.networks.stream import Reader
 MARKERS = {"v_pred": "v", "edm_vpred.sigma_max": "v", "edm_mean": "edm"}
 # metadata keys of Stability's Model Spec and of ComfyUI, and the words that stand for each type
 KEYS = ("modelspec.prediction_type", "modelspec.predict_key")
+SPEC_KEY = KEYS[0]
+SPEC_WORDS = {"eps": "epsilon", "v": "v", "edm": "edm"}
 WORDS = {"v": "v", "v_prediction": "v", "vpred": "v", "epsilon": "eps", "eps": "eps", "edm": "edm"}
 # SD2 for 768 pixels: in the released files this bias spreads wider where the model predicts v (ComfyUI)
 TELLTALE = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
@@ -51,6 +53,6 @@ def measured(reader: Reader, family: str) -> Prediction:
     return Prediction("eps", told.zero_terminal_snr, "no marker; what UIs assume")
 
 
-def markers(kind: str, zero_terminal_snr: bool) -> Mapping[str, tuple[int, ...]]:
+def markers(told: Prediction) -> Mapping[str, tuple[int, ...]]:
     """Return the marker tensors, without elements, that tell UIs what an SDXL checkpoint predicts."""
-    return {name: (0,) for name, wanted in (("v_pred", kind == "v"), ("ztsnr", zero_terminal_snr)) if wanted}
+    return {name: (0,) for name, wanted in (("v_pred", told.kind == "v"), ("ztsnr", told.zero_terminal_snr)) if wanted}

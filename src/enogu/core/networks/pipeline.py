@@ -1,0 +1,119 @@
+"""Diffusers folders, written: the components' weights under diffusers' names, and their settings beside them."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from enogu.core.networks import settings
+from enogu.core.networks.diffusers import FOLDERS, Spelling, spellings
+from enogu.core.networks.header import Spec
+from enogu.core.networks.keys import place
+from enogu.core.networks.layouts import Layout
+from enogu.core.networks.rewrite import Rewrite
+from enogu.core.networks.stream import as_bytes, open_writer
+from enogu.core.records.errors import Refused
+from enogu.core.records.files import write_json
+from enogu.core.records.progress import Progress, silent
+
+FILES: Mapping[str, str] = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}  # others: "model"
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A tensor of the folder: which rows of which tensor of the LDM layout it is, and how it is turned."""
+
+    key: str
+    spelling: Spelling
+    index: int
+
+    def of(self, whole: Tensor) -> Tensor:
+        """Return the piece."""
+        if self.spelling.turned:
+            return whole.t()
+        if self.spelling.flat:
+            return whole.reshape(whole.shape[:2])
+        return whole.chunk(len(self.spelling.names))[self.index]
+
+
+def write_pipeline(
+    out: Path, work: Rewrite, *, tokenizers: Sequence[Path] = (), progress: Progress = silent
+) -> list[str]:
+    """Write a folder that diffusers loads; return the keys that have no place in it."""
+    chosen = work.layout
+    if chosen is None:
+        raise Refused(f"{work.main.path} is of no known family, and diffusers has to be told one")
+    parts = {component: _pieces(chosen, component, work.specs) for component in chosen.components}
+    if empty := [component for component, pieces in parts.items() if not pieces]:
+        raise Refused(f"{work.main.path} has no {', '.join(empty)}; a diffusers folder needs every component")
+    total, done = sum(map(len, parts.values())), 0
+    with _new_folder(out) as folder:
+        for component, pieces in parts.items():
+            path = folder / FOLDERS[component] / f"{FILES.get(component, 'model')}.safetensors"
+            specs = {
+                name: Spec(work.specs[piece.key].dtype, piece.spelling.shape(work.specs[piece.key].shape))
+                for name, piece in pieces.items()
+            }
+            with open_writer(path, specs, {"format": "pt"}) as writer:
+                for name in writer.infos:
+                    piece = pieces[name]
+                    writer.write(name, as_bytes(piece.of(work.tensor(piece.key)).contiguous()))
+                    done += 1
+                    progress(done, total, "tensors")
+        _write_settings(folder, chosen, work, parts)
+        for tokenizer in tokenizers:
+            shutil.copytree(tokenizer, folder / tokenizer.name)
+        folders = {component: FOLDERS[component] for component in parts}
+        write_json(folder / "model_index.json", settings.index(chosen, folders, tokenizers=bool(tokenizers)))
+    placed = {piece.key for pieces in parts.values() for piece in pieces.values()}
+    return [key for key in work.specs if key not in placed and place(key).fixed != "ids"]
+
+
+def _pieces(chosen: Layout, component: str, specs: Mapping[str, Spec]) -> dict[str, _Piece]:
+    found = {}
+    for key, (spelling, *_) in spellings(chosen.name).items():
+        if spelling.component == component and key in specs and _wanted(chosen, component, spelling):
+            for index, name in enumerate(spelling.names):
+                found[name] = _Piece(key, spelling, index)
+    return found
+
+
+def _wanted(chosen: Layout, component: str, spelling: Spelling) -> bool:
+    """Return whether diffusers' networks have a place for a tensor.
+
+    SD2 reads the last layer but one of its OpenCLIP; diffusers leaves out what is never run.
+    """
+    if chosen.kinds[component] != "openclip":
+        return True
+    name, last = spelling.names[0], chosen.sizes[component]["layers"] - 1
+    unused = component == "te1" and (spelling.turned or f".layers.{last}." in name)
+    return not unused and name != "logit_scale"
+
+
+def _write_settings(folder: Path, chosen: Layout, work: Rewrite, parts: Mapping[str, Mapping[str, _Piece]]) -> None:
+    predicts = work.predicts
+    for component, pieces in parts.items():
+        if component in ("unet", "vae"):
+            told = (settings.unet if component == "unet" else settings.vae)(chosen, predicts)
+        else:
+            layers = 1 + max(int(name.split(".layers.")[1].split(".")[0]) for name in pieces if ".layers." in name)
+            told = settings.text(chosen, component, layers)
+        write_json(folder / FOLDERS[component] / "config.json", told)
+    write_json(folder / "scheduler" / "scheduler_config.json", settings.scheduler(predicts))
+
+
+@contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    """Yield a folder beside `out`, which becomes it when the block ends without an error."""
+    part = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        os.replace(part, out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,218 @@
+"""What a conversion makes of every tensor: its origin, its new dtype, its repair."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from enogu.core.networks.fp8 import (
+    CONVENTIONS,
+    DTYPES,
+    MARKER,
+    QUANTIZATION,
+    best_scale,
+    may_narrow,
+    narrow,
+    quantization_note,
+    side_tensors,
+)
+from enogu.core.networks.header import Spec, TensorInfo
+from enogu.core.networks.keys import NAMES, place, why_fixed
+from enogu.core.networks.layouts import Layout, find_layout, within
+from enogu.core.networks.prediction import SPEC_KEY, SPEC_WORDS, Prediction, markers, measured
+from enogu.core.networks.source import Source
+from enogu.core.networks.stream import HASH_PLACEHOLDER
+from enogu.core.records.errors import Failed, Refused, unknown
+
+WIDE_DTYPES: Mapping[str, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+TARGETS = ("same", *WIDE_DTYPES, *DTYPES)
+LAYOUTS = ("single", "diffusers")
+PREDICTIONS = ("", "eps", "v")
+OTHER_SHAPE = 0.1  # with more than this share of its tensors missing or misshapen, a part is of another family
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """What to change; the defaults change nothing but damage."""
+
+    dtype: str = "same"
+    scaled: str = ""  # with an 8-bit dtype: "legacy" or "comfy" scales per weight, or none
+    parts: Mapping[str, Path] = field(default_factory=dict)  # component -> the file that it is taken from
+    prune: bool = False  # drop moving averages and what belongs to no component
+    ema: bool = False  # make the UNet's moving averages its weights
+    layout: str = "single"
+    predicts: str = ""  # mark as predicting "eps" or "v", or as it is
+    zero_terminal_snr: bool = False  # mark so
+    nonfinite: str = "refuse"  # or "keep"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        for what, value, known in (
+            ("dtype", self.dtype, TARGETS),
+            ("fp8 convention", self.scaled or CONVENTIONS[0], CONVENTIONS),
+            ("layout", self.layout, LAYOUTS),
+            ("prediction", self.predicts, PREDICTIONS),
+            ("policy for NaN", self.nonfinite, ("refuse", "keep")),
+        ):
+            if value not in known:
+                raise unknown(what, value, known)
+        if self.scaled and self.dtype not in DTYPES:
+            raise Refused(f"scales belong to 8-bit dtypes ({', '.join(DTYPES)}), not to {self.dtype}")
+        if self.scaled and self.layout == "diffusers":
+            raise Refused("diffusers reads no scaled 8-bit weights; write a single file, or no scales")
+
+
+class Rewrite:
+    """Every tensor of the result, under its key in the LDM layout."""
+
+    def __init__(self, change: Conversion, main: Source, parts: Mapping[str, Source]) -> None:
+        """Decide about every tensor from the headers; scales are measured here, because they are tensors too."""
+        self.change, self.main = change, main
+        self.layout = find_layout(main.header)
+        self.repaired: list[str] = []
+        self.dropped: list[str] = []
+        self.errors: dict[str, float] = {}
+        self.origin = {key: (main, key) for key in main.header.tensors if place(key).component not in parts}
+        for component, source in parts.items():
+            self.origin |= _part(component, source, main, self.layout)
+        self.predicts = self._predicts()
+        if change.ema:
+            self._take_averages()
+        self.specs = dict(self._specs())
+        self.side: dict[str, Tensor] = {}
+        if change.scaled:
+            self.side = dict(self._scales())
+        for key, shape in markers(self.predicts).items() if self._marked else ():
+            if key not in self.specs:
+                self.side[key] = torch.zeros(shape)
+                self.repaired.append(key)
+        self.specs |= {key: Spec(value.dtype, tuple(value.shape)) for key, value in self.side.items()}
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Return the header's metadata with a hash that is true again."""
+        kept = {"format": "pt", **self.main.header.metadata, "modelspec.hash_sha256": HASH_PLACEHOLDER}
+        if self.layout:
+            architecture, side = self.layout.spec(self.predicts.kind)
+            kept.setdefault("modelspec.architecture", architecture)
+            kept.setdefault("modelspec.resolution", f"{side}x{side}")
+        if self.change.predicts:
+            kept[SPEC_KEY] = SPEC_WORDS[self.change.predicts]
+        if self.change.scaled == "comfy":
+            layers = [key.removesuffix(".comfy_quant") for key in self.side if key.endswith(".comfy_quant")]
+            kept[QUANTIZATION] = quantization_note(dict.fromkeys(layers, DTYPES[self.change.dtype]))
+        return kept
+
+    def tensor(self, key: str) -> Tensor:
+        """Return one tensor as it is written."""
+        if key in self.side:
+            return self.side[key]
+        spec = self.specs[key]
+        source, name = self.origin[key]
+        values = source.stretch(name, 0, math.prod(spec.shape)).reshape(spec.shape)
+        if place(key).fixed == "ids":
+            return self._ids(key, values)
+        if spec.dtype in DTYPES.values() and values.dtype != spec.dtype:
+            return self._narrowed(key, values, spec.dtype)
+        return self._finite(key, values, values.to(spec.dtype))
+
+    def _narrowed(self, key: str, values: Tensor, dtype: torch.dtype) -> Tensor:
+        scale = next((float(self.side[name]) for name in self._scale_names(key) if name in self.side), 1.0)
+        rounded = narrow(self._finite(key, values, values), dtype, scale)
+        lost = (rounded.float() * scale - values.float()).norm() / values.float().norm().clamp(min=1e-30)
+        self.errors[key] = float(lost)
+        return rounded
+
+    def _finite(self, key: str, before: Tensor, after: Tensor) -> Tensor:
+        wide = after if after.itemsize > 1 else after.float()  # torch does not sum 8-bit floats
+        sound = self.change.nonfinite == "keep" or not after.is_floating_point() or not after.numel()
+        if sound or bool(wide.sum(dtype=torch.float32).isfinite()) or bool(wide.isfinite().all()):
+            return after
+        if not bool(before.float().isfinite().all()):
+            raise Failed(f"{key} holds NaN or infinities; mend it, or let it through with --keep-nonfinite")
+        kind = str(after.dtype).removeprefix("torch.")
+        raise Failed(f"{key} does not fit into {kind}: it reaches {float(before.abs().max()):g}; choose bf16 or fp32")
+
+    def _specs(self) -> Iterator[tuple[str, Spec]]:
+        for key, (source, name) in self.origin.items():
+            where, info = place(key), source.header.tensors[name]
+            if self.change.prune and (where.fixed == "ema" or (where.component == "other" and not where.fixed)):
+                self.dropped.append(key)
+            else:
+                yield key, Spec(self._dtype(key, info), info.shape)
+
+    def _dtype(self, key: str, info: TensorInfo) -> torch.dtype:
+        if place(key).fixed == "ids":
+            return torch.int64
+        if why_fixed(key, info) or self.change.dtype == "same":
+            return info.torch_dtype
+        if self.change.dtype in WIDE_DTYPES:
+            return WIDE_DTYPES[self.change.dtype]
+        if may_narrow(key, info):
+            return DTYPES[self.change.dtype]
+        return info.torch_dtype if info.dtype == "BF16" else torch.float16
+
+    def _scales(self) -> Iterator[tuple[str, Tensor]]:
+        for key, spec in self.specs.items():
+            source, name = self.origin[key]
+            if spec.dtype in DTYPES.values() and may_narrow(key, source.header.tensors[name]):
+                scale = best_scale(source.tensor(name), spec.dtype)
+                layer = key.removesuffix(".weight")
+                yield from side_tensors(layer, scale, convention=self.change.scaled, dtype=spec.dtype).items()
+        if self.change.scaled == "legacy":
+            yield MARKER, torch.zeros(2, dtype=DTYPES[self.change.dtype])  # two elements: multiply in 16 bits
+
+    def _scale_names(self, key: str) -> list[str]:
+        layer = key.removesuffix(".weight")
+        return list(side_tensors(layer, 1.0, convention=self.change.scaled or "legacy", dtype=torch.float8_e4m3fn))[:1]
+
+    def _ids(self, key: str, values: Tensor) -> Tensor:
+        sound = torch.arange(values.numel()).reshape(values.shape)
+        if values.dtype != torch.int64 or not torch.equal(values, sound):
+            self.repaired.append(key)
+        return sound
+
+    def _take_averages(self) -> None:
+        names = {key: "model_ema." + key.removeprefix("model.").replace(".", "") for key in self.origin}
+        own = [key for key in names if place(key).component == "unet"]
+        if lost := [key for key in own if names[key] not in self.main.header.tensors]:
+            raise Refused(
+                f"{self.main.path}: {len(lost)} tensors of the UNet have no moving average, such as {lost[0]}"
+            )
+        for key in own:
+            self.origin[key] = (self.main, names[key])
+
+    @property
+    def _marked(self) -> bool:
+        """Return whether UIs look for marker tensors in such a file: they do in SDXL's."""
+        return self.layout is not None and "xl" in self.layout.architecture and self.change.layout == "single"
+
+    def _predicts(self) -> Prediction:
+        told = measured(self.main, self.layout.name if self.layout else "")
+        zero = told.zero_terminal_snr or self.change.zero_terminal_snr
+        if self.change.predicts == "eps" and (found := [key for key in ("v_pred",) if key in self.origin]):
+            for key in found:
+                del self.origin[key]
+                self.dropped.append(key)
+        return Prediction(self.change.predicts or told.kind, zero, told.source)
+
+
+def _part(component: str, source: Source, main: Source, chosen: Layout | None) -> dict[str, tuple[Source, str]]:
+    """Return the tensors of another file's component under the keys that this file's family has for it."""
+    found = [key for key in source.header.tensors if place(key).component == component]
+    if not found:
+        raise Refused(f"{source.path} has no {component} to take")
+    prefix = chosen.prefixes.get(component) if chosen else None
+    names = {(prefix + within(key) if prefix is not None else key): key for key in found}
+    wanted = chosen.components.get(component, {}) if chosen else {}
+    own = {key: info.shape for key, info in main.header.tensors.items() if key in wanted} or dict(wanted)
+    bent = [key for key in own if key not in names or source.header.tensors[names[key]].shape != own[key]]
+    if len(bent) > OTHER_SHAPE * len(own):
+        raise Refused(
+            f"{source.path}: its {NAMES[component]} does not fit {main.path}: {len(bent)} of {len(own)} tensors are "
+            f"missing or misshapen, such as {bent[0]}"
+        )
+    return {key: (source, name) for key, name in names.items()}
