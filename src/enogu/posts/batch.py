@@ -35,3 +35,4 @@ class Batch:
     mark: Any = None  # where to go on behind this batch, as JSON; None: not before the next one that has a mark
     site: str = ""  # whose ids these are, in a source that holds several sites
     ratings: str = ""  # a table of ratings.toml, likewise
+    tidy: bool = False  # its tags are lists of composed words already

@@ -32,6 +32,12 @@ class Blueprint:
         """Tell whether a post has this shape."""
         return all(_at(post, mark.split(".")) is not None for mark in self.marks)
 
+    def fits_all(self, frame: pl.DataFrame) -> bool:
+        """Tell whether every post that was read has this shape, as far as the columns read can tell."""
+        read = {path.partition("[")[0] for _, paths in self.paths for path in paths if not path.endswith("[]{}")}
+        marks = [_read(mark).null_count() for mark in self.marks if mark in read]
+        return not any(frame.select(count.alias(str(place)) for place, count in enumerate(marks)).row(0))
+
     @property
     def schema(self) -> dict[str, pl.DataType]:
         """Return what is read of the JSON; every value is read as text, so that no type is a surprise."""

@@ -21,7 +21,7 @@ from enogu.core.records.posts import CATEGORIES
 from enogu.posts.batch import Asked, Batch
 from enogu.posts.categories import lists, numbers
 from enogu.posts.normal import composed
-from enogu.posts.pairs import Pairs
+from enogu.posts.pairs import Pairs, Places
 from enogu.posts.sqlite import Database
 
 POSTS = 100_000  # in one batch
@@ -65,7 +65,7 @@ def read(source: Path, asked: Asked) -> Iterator[Batch]:
                     continue
                 end = f" AND post.id < {firsts[number + 1]}" if number + 1 < len(firsts) else ""
                 posts = database.frame(f"{query} WHERE post.id >= {first}{end} ORDER BY post.id", rows=2 * POSTS)
-                yield Batch(_with_tags(posts, tags, pairs.of(number)), mark=int(first))
+                yield Batch(_with_tags(posts, tags, pairs.of(number)), mark=int(first), tidy=True)
     except DriverError as error:
         raise Refused(f"{source} cannot be read as SQLite ({error}); check posts.source") from error
 
@@ -78,28 +78,32 @@ class Tags:
         frame = database.frame("SELECT id, CAST(name AS BLOB) AS name, type FROM tag ORDER BY id", rows=10_000_000)
         known = {number: CATEGORIES.index(kind) for number, kind in numbers("danbooru2023-sqlite").items()}
         kinds = frame["type"].cast(pl.Int64, strict=False).replace_strict(known, default=0, return_dtype=pl.Int8)
-        self._ids = frame["id"].to_numpy()
+        self._places = Places(frame["id"].to_numpy())
+        self.largest = int(frame["id"].max() or 0)  # type: ignore[arg-type]
         self._kinds = kinds.to_numpy()
         self._names = composed(words(frame["name"]).fill_null("")).str.replace_all(r"\s", "_")
 
-    @property
-    def largest(self) -> int:
-        """Return the largest id."""
-        return int(self._ids[-1]) if len(self._ids) else 0
-
     def lists(self, rows: np.ndarray, tags: np.ndarray, *, height: int) -> dict[str, pl.Series]:
         """Return a column of lists for each category; a tag that the table lacks is left out."""
-        places = np.searchsorted(self._ids, tags)
-        known = self._ids[np.minimum(places, len(self._ids) - 1)] == tags if len(self._ids) else places < 0
-        rows, places = rows[known], places[known]
+        places, known = self._places.of(tags)
+        if not known.all():
+            rows, places = rows[known], places[known]
         return lists(rows, self._kinds[places], self._names.gather(places), height=height)
 
 
 def words(column: pl.Series) -> pl.Series:
     """Return bytes as text; what is no UTF-8 is null."""
-    return (
-        column.cast(pl.String, strict=False) if column.dtype == pl.Binary else pl.Series(column.name, column, pl.String)
-    )
+    try:
+        return column.cast(pl.String)
+    except pl.exceptions.ComputeError:
+        return pl.Series(column.name, [_decoded(value) for value in column], pl.String)
+
+
+def _decoded(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _posts_query(database: Database, source: Path) -> str:
@@ -121,8 +125,5 @@ def _posts_query(database: Database, source: Path) -> str:
 
 def _with_tags(posts: pl.DataFrame, tags: Tags, pairs: np.ndarray) -> pl.DataFrame:
     posts = posts.with_columns(words(column) for column in posts.get_columns() if column.dtype == pl.Binary)
-    ids = posts["id"].to_numpy()
-    rows = np.searchsorted(ids, pairs[:, 0])
-    known = ids[np.minimum(rows, len(ids) - 1)] == pairs[:, 0]
-    columns = tags.lists(rows[known].astype(np.uint32), pairs[known, 1], height=len(posts))
-    return posts.with_columns(**columns)
+    rows, known = Places(posts["id"].to_numpy()).of(pairs[:, 0])
+    return posts.with_columns(**tags.lists(rows[known], pairs[known, 1], height=len(posts)))

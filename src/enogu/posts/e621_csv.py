@@ -14,7 +14,7 @@ import polars as pl
 
 from enogu.core.records.errors import Refused
 from enogu.posts.batch import Asked, Batch, Skip
-from enogu.posts.categories import beside, sorted_tags, tag_table
+from enogu.posts.categories import sorted_tags, tag_table
 from enogu.posts.packed import BROKEN, head, opened
 
 ROWS = 50_000  # in one batch
@@ -53,8 +53,7 @@ def read(source: Path, asked: Asked) -> Iterator[Batch]:
     header = _header(source)
     if missing := sorted(NEEDED - set(header)):
         raise Refused(f"{source} has no column {', '.join(missing)}: it is no export of e621's posts")
-    found = asked.tags or beside(source, "tags*.csv*")
-    table = tag_table(found, "e621") if found else None
+    table = tag_table(asked.tags, "e621") if asked.tags else None
     rows = islice(_rows(source, len(header)), asked.after or 0, None)
     done = asked.after or 0
     while chunk := list(islice(rows, ROWS)):

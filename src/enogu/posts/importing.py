@@ -5,9 +5,10 @@ sealed part, and one that was finished is not done again.
 """
 
 import json
+import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from enogu.core.records.posts import SCHEMA
 from enogu.core.records.progress import Progress
 from enogu.posts.batch import Asked, Batch, Skip
 from enogu.posts.blocklist import blocked
+from enogu.posts.categories import beside
 from enogu.posts.config import PostsConfig
 from enogu.posts.normal import normal, rating_table, remarks
 from enogu.posts.sidecars import number_of_path
@@ -50,14 +52,14 @@ class Tally:
 
 def import_posts(path: Path, source: Source, target: Path, *, config: PostsConfig, progress: Progress) -> Tally:
     """Write the posts of a source to `target` in the normal form; blocked posts are counted and not written."""
-    parts = Parts(target.parent / "import", _identity(path, source, config))
+    tags = Path(config.tags).expanduser() if config.tags else beside(path, *source.tables)
+    parts = Parts(target.parent / "import", _identity([*(source.files or [path]), *([tags] if tags else [])], config))
     tally = Tally(skipped=parts.folder / "skipped.jsonl")
     if target.exists() and (parts.folder / "done.json").exists():
         tally.add(read_json(parts.folder / "done.json"))
         return tally
     for counts in parts.done:
         tally.add(counts)
-    tags = Path(config.tags).expanduser() if config.tags else None
     asked = Asked(scratch=parts.folder, after=parts.mark, tags=tags, columns=config.columns)
     waiting: list[Batch] = []
     for batch in source.read(path, asked):
@@ -105,10 +107,10 @@ class Parts:
             frame = _normal(batch, source, config)
             noted += remarks(batch.raw, frame)
             skipped += [Skip(f"post {number}", "negative id") for number in frame["id"].filter(frame["id"] < 0)]
-            kept = frame.filter(pl.col("id") >= 0, ~blocked().fill_null(False))
             counts["read"] += len(frame)
-            counts["blocked"] += frame.select((blocked() & (pl.col("id") >= 0)).fill_null(False).sum()).item()
-            frames.append(kept)
+            out = frame.select(blocked().fill_null(False)).to_series()
+            counts["blocked"] += out.sum()
+            frames.append(frame.filter(pl.col("id") >= 0, ~out))
         counts |= {"remarks": noted, "reasons": Counter(skip.reason for skip in skipped)}
         with atomic_path(self._path(PARTS)) as part:
             pl.concat(frames).write_parquet(part, compression="lz4")
@@ -139,15 +141,22 @@ def lines(skipped: list[Skip]) -> bytes:
 
 def _normal(batch: Batch, source: Source, config: PostsConfig) -> pl.DataFrame:
     ratings = rating_table(config.ratings or batch.ratings or source.ratings)
-    return normal(batch.raw, site=batch.site or source.site, ratings=ratings, file=config.file)
+    return normal(batch, site=batch.site or source.site, ratings=ratings, file=config.file)
 
 
-def _identity(path: Path, source: Source, config: PostsConfig) -> dict[str, Any]:
+def _identity(files: Iterable[Path], config: PostsConfig) -> dict[str, Any]:
     """Return what must be the same for an import to be gone on with."""
-    states = [(file, file.stat()) for file in source.files or (path,)]
-    seen = [[str(file.resolve()), state.st_size, state.st_mtime_ns] for file, state in states]
-    read = {name: getattr(config, name) for name in ("format", "file", "ratings", "tags")}
+    seen = [[str(file.resolve()), *_state(file)] for file in files if file.exists()]
+    read = {name: getattr(config, name) for name in ("format", "file", "ratings")}
     return {"form": FORM, "files": seen, **read, "columns": dict(config.columns)}
+
+
+def _state(path: Path) -> list[int]:
+    """Return what tells a changed file, or a changed folder, from the one that was read before."""
+    if not path.is_dir():
+        return [path.stat().st_size, path.stat().st_mtime_ns]
+    states = [os.lstat(os.path.join(folder, name)) for folder, _, names in os.walk(path) for name in names]
+    return [len(states), sum(one.st_size for one in states), max((one.st_mtime_ns for one in states), default=0)]
 
 
 def _join(parts: Parts, target: Path, source: Source, tally: Tally) -> None:

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -17,14 +16,13 @@ import polars as pl
 from enogu.core.records.errors import Refused
 from enogu.posts.batch import Asked, Batch, Skip
 from enogu.posts.blueprints import Blueprint, by_category, by_hand, fitting
-from enogu.posts.categories import beside, sorted_tags, tag_table
+from enogu.posts.categories import sorted_tags, tag_table
 from enogu.posts.packed import Block, blocks, head
 from enogu.posts.pages import pages
 
 PEEK = 1 << 20  # bytes in which the first post must end
 PAGED = 20_000  # posts of pages in one batch
 PAGE = re.compile(rb"\s*(\[|\{\s*(\n|\"posts\"\s*:\s*\[))")  # how a page begins, and a line does not
-TABLES = MappingProxyType({"e621": ("tags*.csv*",), "moebooru": ("tag*.json*",), "danbooru": (), "": ()})
 MARK = b"\xef\xbb\xbf"  # of UTF-8, which some editors write
 
 
@@ -66,8 +64,7 @@ class Form:
         if blueprint is None:
             raise Refused(f"posts.source: {source} has no post in the form of {' or '.join(names)}")
         self.blueprint, self.names = blueprint, names
-        found = asked.tags or beside(source, *TABLES[blueprint.numbers])
-        self.table = tag_table(found, blueprint.numbers) if found and blueprint.numbers else None
+        self.table = tag_table(asked.tags, blueprint.numbers) if asked.tags and blueprint.numbers else None
 
     def batch(self, frame: pl.DataFrame, blueprint: Blueprint, *, skipped: tuple[Skip, ...], mark: Any) -> Batch:
         """Bring what was read into columns of ours."""
@@ -114,7 +111,8 @@ def _at_once(text: bytes, count: int, blueprint: Blueprint) -> pl.DataFrame | No
     except pl.exceptions.PolarsError:
         return None
     ids = frame["id"].cast(pl.Int64, strict=False)
-    return frame if len(frame) == count and not ids.null_count() else None
+    whole = len(frame) == count and not ids.null_count() and blueprint.fits_all(frame)
+    return frame if whole else None
 
 
 def _by_line(block: Block, number: int, form: Form, mark: Any) -> Iterator[Batch]:

@@ -11,6 +11,7 @@ import polars as pl
 
 from enogu.core.records.errors import unknown
 from enogu.core.records.posts import CATEGORIES, SCHEMA
+from enogu.posts.batch import Batch
 from enogu.posts.paths import image_path
 
 ISO = "%Y-%m-%dT%H:%M:%S%.f%:z"
@@ -31,8 +32,9 @@ def rating_table(name: str) -> Mapping[str, str]:
     return MappingProxyType({**tables["folder"], **tables[name]})
 
 
-def normal(raw: pl.DataFrame, *, site: str, ratings: Mapping[str, str], file: str) -> pl.DataFrame:
+def normal(batch: Batch, *, site: str, ratings: Mapping[str, str], file: str) -> pl.DataFrame:
     """Bring a batch into core.records.posts.SCHEMA; a column that the source lacks is null or empty."""
+    raw = batch.raw
     missing = {name: pl.lit(None, dtype=pl.String) for name in SCHEMA if name not in raw.columns}
     frame = raw.with_columns(**missing)
     rating = pl.col("rating").cast(pl.String).str.strip_chars()
@@ -40,15 +42,16 @@ def normal(raw: pl.DataFrame, *, site: str, ratings: Mapping[str, str], file: st
         **{name: _number(pl.col(name), frame.schema[name], SCHEMA[name]) for name in NUMBERS},
         **{name: _text(pl.col(name)) for name in TEXTS},
         **{name: _truth(pl.col(name)) for name in FLAGS},
-        **{name: _tags(pl.col(name), frame.schema[name]) for name in TAG_COLUMNS},
+        **{name: _tags(pl.col(name), frame.schema[name], tidy=batch.tidy) for name in TAG_COLUMNS},
         source=pl.lit(site),
         rating=rating.str.to_lowercase().replace_strict(dict(ratings), default="unknown", return_dtype=pl.String),
         rating_raw=rating,
         created_at=_time(pl.col("created_at"), frame.schema["created_at"]),
         image=_text(pl.col("image")),
     )
+    withheld = frame["withheld"] if "withheld" in frame.columns else pl.lit(False)
     return plain.with_columns(
-        image=pl.coalesce("image", image_path(file)),
+        image=pl.coalesce("image", pl.when(~withheld).then(image_path(file))),
         rating=pl.col("rating").fill_null("unknown"),
         down_score=pl.col("down_score").abs(),
     ).select(*SCHEMA)
@@ -99,8 +102,10 @@ def _time(value: pl.Expr, held: pl.DataType) -> pl.Expr:
     return pl.coalesce(iso, seconds.dt.replace_time_zone("UTC").cast(SCHEMA["created_at"]))
 
 
-def _tags(value: pl.Expr, held: pl.DataType) -> pl.Expr:
+def _tags(value: pl.Expr, held: pl.DataType, *, tidy: bool) -> pl.Expr:
     """Read a list, or words between spaces, as composed Unicode (NFC)."""
+    if tidy and held == pl.List(pl.String):
+        return value.fill_null([])
     real = pl.element().filter(pl.element() != "")
     if isinstance(held, pl.List):
         words = pl.element().map_batches(composed, return_dtype=pl.String, is_elementwise=True)

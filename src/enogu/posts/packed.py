@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import BinaryIO, cast
 
 BLOCK = 32 << 20  # bytes of text looked at in one go
+PIECE = 1 << 20  # bytes unpacked at a time
 LONGEST = 256 << 20  # bytes of one line; what is longer is no post
 PACKED: MappingProxyType[str, Callable[[Path], object]] = MappingProxyType(
     {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -45,7 +46,7 @@ def blocks(path: Path, start: int = 0) -> Iterator[Block]:
     with opened(path) as handle:
         handle.seek(start)
         held, size, end = [b""], 0, start
-        for piece in pieces(handle):
+        for piece in pieces(handle, min(PIECE, BLOCK)):
             if isinstance(piece, str):
                 text = b"".join(held)
                 yield Block(text, end + len(text), fault=piece)
@@ -64,15 +65,17 @@ def blocks(path: Path, start: int = 0) -> Iterator[Block]:
 
 
 def head(path: Path, size: int) -> bytes:
-    """Return the beginning of a file; empty where it cannot be unpacked."""
-    try:
-        with opened(path) as handle:
-            return handle.read(size)
-    except BROKEN:
-        return b""
+    """Return the beginning of a file, as far as it can be unpacked."""
+    text = b""
+    with opened(path) as handle:
+        for piece in pieces(handle, size):
+            if isinstance(piece, str) or len(text) >= size:
+                break
+            text += piece
+    return text[:size]
 
 
-def pieces(handle: BinaryIO, size: int = 1 << 20) -> Iterator[bytes | str]:
+def pieces(handle: BinaryIO, size: int) -> Iterator[bytes | str]:
     """Yield what can be read, and then, if reading failed, why."""
     while True:
         try:

@@ -1,6 +1,7 @@
 """Pairs of post and tag, set aside on disk by the batch of posts that they belong to: any order in, no index needed."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -8,6 +9,7 @@ import polars as pl
 from enogu.core.records.files import write_bytes
 from enogu.posts.sqlite import Database
 
+SPARSE = 16  # at most so many entries of a table for each id
 ROWS = 4_000_000  # read at a time: 64 MB
 
 
@@ -17,7 +19,7 @@ class Pairs:
     def __init__(self, folder: Path, firsts: np.ndarray, *, largest: int) -> None:
         """Take the first id of every batch, in order, and the largest id of a post or a tag."""
         self._folder, self._firsts, self._largest = folder, firsts, largest
-        self._dtype = np.int32 if largest < 2**31 else np.int64
+        self._dtype: np.dtype[Any] = np.dtype(np.int32 if largest < 2**31 else np.int64)
 
     def fill(self, database: Database) -> None:
         """Read every pair once; what a killed import had filled is kept."""
@@ -58,3 +60,25 @@ class Pairs:
             if number >= 0:  # a pair before the first post belongs to none
                 with (self._folder / str(number)).open("ab") as out:
                     some.tofile(out)
+
+
+class Places:
+    """Where each of some ascending ids stands."""
+
+    def __init__(self, ids: np.ndarray) -> None:
+        """Make a table from id to place, or keep the ids where that would be mostly empty."""
+        self._ids, self._first = ids, int(ids[0]) if len(ids) else 0
+        span = int(ids[-1]) - self._first + 1 if len(ids) else 0
+        self._table: np.ndarray | None = None
+        if span <= max(SPARSE * len(ids), 1 << 20):
+            self._table = np.full(span + 1, -1, np.int32)  # the last entry is for whatever is not there
+            self._table[ids - self._first] = np.arange(len(ids), dtype=np.int32)
+
+    def of(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the places of some ids, and which of them are known."""
+        if self._table is not None:
+            last = len(self._table) - 1
+            places = self._table[np.clip(ids.astype(np.int64) - self._first, -1, last)]
+            return places.astype(np.uint32), places >= 0
+        places = np.searchsorted(self._ids, ids)
+        return places.astype(np.uint32), self._ids[np.minimum(places, len(self._ids) - 1)] == ids

@@ -23,10 +23,13 @@ def read(source: Path, asked: Asked) -> Iterator[Batch]:
         held = pl.Schema(pl.read_parquet_schema(source))
         columns = _columns(held, asked, source)
         table = tag_table(asked.tags, "danbooru") if asked.tags else None
+        site = "danbooru" if "tag_string_general" in held else ""
         frame, start = pl.scan_parquet(source).select(**columns), asked.after or 0
         while len(posts := frame.slice(start, ROWS).collect()):
             start += len(posts)
-            yield Batch(sorted_tags(posts, table) if "tags" in posts.columns else posts, mark=start)
+            yield Batch(
+                sorted_tags(posts, table) if "tags" in posts.columns else posts, mark=start, site=site, ratings=site
+            )
     except (pl.exceptions.ComputeError, OSError) as error:
         raise Refused(f"{source} cannot be read as Parquet ({error}); check posts.source") from error
 

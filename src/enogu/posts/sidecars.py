@@ -120,7 +120,9 @@ def _tags(value: dict[str, Any]) -> dict[str, list[str]]:
         )
         kinds.setdefault(f"tags_{FOLDED.get(kind, kind)}", []).extend(words)
     known = {word for words in kinds.values() for word in words}
-    flat: Any = next((_at(value, name) for name in ("tags", "tag_string") if isinstance(_at(value, name), str | list)), [])
+    flat: Any = next(
+        (_at(value, name) for name in ("tags", "tag_string") if isinstance(_at(value, name), str | list)), []
+    )
     kinds["tags_general"] += [word for word in _words(flat) if word not in known]
     return kinds
 

@@ -12,6 +12,7 @@ from enogu.posts.batch import Asked, Batch
 from enogu.posts.sidecars import ENDINGS, IMAGES
 
 JSON = (".jsonl", ".ndjson", ".json")
+TAGS_CSV = ("tags*.csv*",)
 Reader = Callable[[Path, Asked], Iterator[Batch]]
 
 
@@ -25,18 +26,18 @@ class Source:
     suffixes: tuple[str, ...] = ()
     fits: Callable[[Path], bool] = lambda path: True  # looks into a file with one of these suffixes
     numbers: bool = False  # the ids are ours: a second post with the same one gets another
+    tables: tuple[str, ...] = ()  # how the dump of the site's tags is called, where it lies beside
     files: tuple[Path, ...] = ()  # read one after another, where it is more than one
 
 
-def _json(site: str, ratings: str, *names: str) -> Source:
-    return Source(
-        read=json_posts.reader(*names), site=site, ratings=ratings, suffixes=JSON, fits=json_posts.fits(*names)
-    )
+def _json(site: str, *names: str, tables: tuple[str, ...] = ()) -> Source:
+    read, fits = json_posts.reader(*names), json_posts.fits(*names)
+    return Source(read=read, site=site, ratings=site, suffixes=JSON, fits=fits, tables=tables)
 
 
 SOURCES = MappingProxyType(
     {
-        "danbooru-json": _json("danbooru", "danbooru", "danbooru", "danbooru-bigquery"),
+        "danbooru-json": _json("danbooru", "danbooru", "danbooru-bigquery"),
         "danbooru-sqlite": Source(
             read=danbooru_sqlite.read,
             site="danbooru",
@@ -44,9 +45,11 @@ SOURCES = MappingProxyType(
             suffixes=(".db", ".sqlite", ".sqlite3"),
             fits=sqlite.fits,
         ),
-        "e621-json": _json("e621", "e621", "e621", "e621-extended", "e621-basic"),
-        "e621-csv": Source(read=e621_csv.read, site="e621", ratings="e621", suffixes=(".csv",), fits=e621_csv.fits),
-        "moebooru-json": _json("moebooru", "moebooru", "moebooru"),
+        "e621-json": _json("e621", "e621", "e621-extended", "e621-basic", tables=TAGS_CSV),
+        "e621-csv": Source(
+            read=e621_csv.read, site="e621", ratings="e621", suffixes=(".csv",), fits=e621_csv.fits, tables=TAGS_CSV
+        ),
+        "moebooru-json": _json("moebooru", "moebooru", tables=("tag*.json*",)),
         "kohya-json": Source(
             read=kohya_json.read, site="folder", ratings="folder", suffixes=JSON, fits=kohya_json.fits, numbers=True
         ),
@@ -125,4 +128,6 @@ def _joined(source: Source, files: Iterable[Path]) -> Source:
                 yield Batch(batch.raw, batch.skipped, mark, batch.site, batch.ratings)
             after = None
 
-    return Source(read=read, site=source.site, ratings=source.ratings, numbers=source.numbers, files=every)
+    return Source(
+        read=read, site=source.site, ratings=source.ratings, numbers=source.numbers, tables=source.tables, files=every
+    )
