@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 PINS := pyproject.toml constraints.txt
 WORKERS := 2
 
-.PHONY: setup demo test test-slow check check-full format bench bench-merge clean
+.PHONY: setup demo test test-slow check check-full format bench bench-merge bench-data clean
 
 setup: $(VENV)/installed
 
@@ -37,6 +37,9 @@ bench: $(VENV)/installed-bench
 
 bench-merge: setup
 	$(RUN) -m benchmarks.merge
+
+bench-data: $(VENV)/installed-bench
+	$(RUN) -m benchmarks.data
 
 clean:
 	rm -rf $(VENV) build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache

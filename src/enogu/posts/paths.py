@@ -29,13 +29,14 @@ def image_path(template: str) -> pl.Expr:
 
 
 def _parts(template: str) -> list[pl.Expr]:
-    parts: list[pl.Expr] = []
     try:
-        for text, field, spec, _ in Formatter().parse(template):
-            parts += [pl.lit(text)] if text else []
-            parts += [_value(field, spec or "", template)] if field is not None else []
+        pieces = list(Formatter().parse(template))
     except ValueError as error:
         raise Refused(f"posts.file = {template!r}: {error}; write it as {{id}}.{{file_ext}}") from error
+    parts: list[pl.Expr] = []
+    for text, field, spec, _ in pieces:
+        parts += [pl.lit(text)] if text else []
+        parts += [_value(field, spec or "", template)] if field is not None else []
     if not parts:
         raise Refused("posts.file is empty; write it as {id}.{file_ext}, or leave it out")
     return parts
@@ -43,7 +44,7 @@ def _parts(template: str) -> list[pl.Expr]:
 
 def _value(field: str, spec: str, template: str) -> pl.Expr:
     found, how = FIELD.fullmatch(field), SPEC.fullmatch(spec)
-    name = found[1] if found else field
+    name = re.split(r"\W", field)[0]
     if name not in FIELDS:
         raise unknown("field in posts.file", name, FIELDS)
     if found is None or how is None or (found[2] and name != "id"):
