@@ -2,8 +2,10 @@
 
 import json
 
+from enogu.captions.config import CaptionSet
 from enogu.captions.reading import reader
 from enogu.cli import main
+from enogu.core.networks.tokenizer import tokenize
 from enogu.core.records.files import read_json
 
 from .conftest import post
@@ -42,3 +44,31 @@ def test_tokens_shows_the_report_and_what_is_cut(captioned, capsys):
 def test_a_folder_that_is_no_captions_stage_is_refused(tmp_path, capsys):
     assert main(["captions", "preview", str(tmp_path)]) == 2
     assert "no finished captions stage" in capsys.readouterr().err
+
+
+def test_preview_marks_where_a_window_ends(captioned, capsys):
+    many = [f"tag_number_{number}" for number in range(40)]
+    folder, _ = captioned([post(1, tags_general=many)])
+    assert main(["captions", "preview", str(folder), "--epochs", "0"]) == 0
+    line = capsys.readouterr().out.splitlines()[1]
+    caption = line.partition("tokens  ")[2]
+    before, _, after = caption.partition("[75] ")
+    assert len(tokenize(before)) <= 75 < len(tokenize(before + after.split(", ")[0] + ","))
+    assert "[150] " in after
+    assert before + after.replace("[150] ", "") == reader(folder, 0).plain(1)
+
+
+def test_preview_can_be_read_by_another_program(captioned, capsys):
+    folder, _ = captioned([post(1)], drop_caption=0.0)
+    assert main(["captions", "preview", str(folder), "--epochs", "1", "--json"]) == 0
+    written, read = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (written["read"], read["read"]) == ("written", "epoch 0")
+    assert read["caption"] == reader(folder, 0).caption(1, epoch=0)
+    assert written["groups"]["general"] == ["blue hair", "cat ears", "smile", "^_^"]
+
+
+def test_texts_names_what_was_not_fit(captioned, capsys):
+    sets = {"nl": CaptionSet(order=("text", "|||", "general"))}
+    folder, _ = captioned([post(1, caption="solo, smile, sky, hat"), post(2, caption="A hat.")], sets=sets)
+    assert main(["captions", "texts", str(folder)]) == 0
+    assert capsys.readouterr().out == "text: sentence (1), tags (1)\n  post 1: tags: solo, smile, sky, hat\n"

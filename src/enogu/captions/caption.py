@@ -21,10 +21,15 @@ Processor = Callable[[Said, Rules, Generator], Said]
 
 
 def caption(post: Said, rules: Rules, rng: Generator, *, shuffler: Generator | None = None) -> str:
-    """Return the caption of a post as one read of it gives; `shuffler` where shuffling keeps a time of its own."""
+    """Return the caption of a post as one read of it gives."""
+    return text(drawn(post, rules, rng, shuffler=shuffler), rules)
+
+
+def drawn(post: Said, rules: Rules, rng: Generator, *, shuffler: Generator | None = None) -> Said:
+    """Return what one read says, in order; `shuffler` where shuffling keeps a time of its own."""
     for process in PROCESSORS:
         post = process(post, rules, rng)
-    return text(shuffle(post, rules, shuffler or rng), rules)
+    return shuffle(post, rules, shuffler or rng)
 
 
 def written(post: Said, rules: Rules) -> Said:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from enogu.captions.caption import Said, Word, caption, text, written
+from enogu.captions.caption import Said, Word, drawn, text, written
 from enogu.captions.lexicon import TEXT
 from enogu.captions.ragged import Ragged
 from enogu.captions.record import sentences
@@ -66,12 +66,21 @@ class Reader:
         """Return the rules of the caption sets by name."""
         return {name: view.rules for name, view in self._sets.items()}
 
+    @property
+    def text_groups(self) -> frozenset[str]:
+        """Return the groups whose words are sentences."""
+        return frozenset(self._texts)
+
     def caption(self, post: int, *, epoch: int, set: str = "tags") -> str:
         """Return what the model reads for a post in an epoch."""
+        return text(self.drawn(post, epoch=epoch, set=set), self._of(set).rules)
+
+    def drawn(self, post: int, *, epoch: int, set: str = "tags") -> Said:
+        """Return the words of that caption with their groups."""
         view, rng = self._of(set), generator(self._seed, "caption", epoch, post)
         every = view.rules.shuffle_every
         shuffler = generator(self._seed, "caption order", epoch // every, post) if every > 1 else None
-        return caption(self._said(view, post), view.rules, rng, shuffler=shuffler)
+        return drawn(self._said(view, post), view.rules, rng, shuffler=shuffler)
 
     def plain(self, post: int, set: str = "tags") -> str:
         """Return a post's caption in its written order, with nothing dropped."""

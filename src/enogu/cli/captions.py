@@ -1,15 +1,17 @@
-"""`enogu captions preview | tokens`: what the model will read, and how much of it fits."""
+"""`enogu captions preview | tokens | texts | export`: what the model will read, how much of it fits, for whom else."""
 
 import argparse
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import polars as pl
-
-from enogu.captions.reading import reader
-from enogu.captions.tokens import WINDOWS
+from enogu.captions.caption import Said, text
+from enogu.captions.export import FORMS, Export, export
+from enogu.captions.reading import Reader, reader
+from enogu.captions.tokens import WINDOWS, token_ends
 from enogu.cli.table import table
-from enogu.core.networks.tokenizer import tokenize
 from enogu.core.records.errors import Refused
 from enogu.core.records.files import read_json
 
@@ -18,15 +20,21 @@ def parser() -> argparse.ArgumentParser:
     """Return the arguments of this verb."""
     verb = argparse.ArgumentParser(prog="enogu captions", description="Look at the captions of a finished stage.")
     ways = verb.add_subparsers(dest="way", required=True)
-    preview = ways.add_parser("preview", help="captions as training reads them, epoch by epoch")
-    preview.add_argument("folder", type=Path, help="the folder of a finished captions stage")
+    preview = _way(ways, "preview", "captions as training reads them, epoch by epoch; [75] stands where a window ends")
     preview.add_argument("posts", type=int, nargs="*", metavar="POST", help="which posts; else the first few")
-    preview.add_argument("--set", default="tags", help="which caption of a post (default: tags)")
+    preview.add_argument("--set", help="which caption of a post (default: tags, or else the first)")
     preview.add_argument("--epochs", type=int, default=3, help="how many reads of each (default: 3)")
     preview.add_argument("--seed", type=int, default=0, help="the seed of training (default: 0)")
-    tokens = ways.add_parser("tokens", help="the token report")
-    tokens.add_argument("folder", type=Path, help="the folder of a finished captions stage")
+    preview.add_argument("--json", action="store_true", help="a line of JSON per read, for another program")
+    tokens = _way(ways, "tokens", "the token report")
     tokens.add_argument("--json", action="store_true", help="for another program")
+    _way(ways, "texts", "which sentences were not fit to be said, and why")
+    out = _way(ways, "export", "captions for kohya's trainers")
+    out.add_argument("posts", type=Path, help="the folder of the posts stage that they are of")
+    out.add_argument("out", type=Path, help="a folder for .txt files (the images' own: beside them), or a file")
+    out.add_argument("--form", choices=FORMS, default="txt", help="default: txt")
+    out.add_argument("--set", default="tags", help="which caption of a post (default: tags)")
+    out.add_argument("--mark", action="store_true", help="write ||| around what is shuffled (keep_tokens_separator)")
     return verb
 
 
@@ -34,19 +42,55 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     if not (args.folder / "captions.json").exists():
         raise Refused(f"{args.folder} is no finished captions stage: it has no captions.json")
-    return _preview(args) if args.way == "preview" else _tokens(args)
+    ways: dict[str, Callable[[argparse.Namespace], int]] = {
+        "preview": _preview,
+        "tokens": _tokens,
+        "texts": _texts,
+        "export": _export,
+    }
+    return ways[args.way](args)
+
+
+def _way(ways: Any, name: str, told: str) -> argparse.ArgumentParser:
+    way: argparse.ArgumentParser = ways.add_parser(name, help=told)
+    way.add_argument("folder", type=Path, help="the folder of a finished captions stage")
+    return way
 
 
 def _preview(args: argparse.Namespace) -> int:
     read = reader(args.folder, args.seed)
-    posts = args.posts or pl.scan_parquet(args.folder / "captions.parquet").head(5).collect()["post"].to_list()
-    for post in posts:
-        print(f"post {post}")
-        lines = [("written", read.plain(post, args.set))]
-        lines += [(f"epoch {epoch}", read.caption(post, epoch=epoch, set=args.set)) for epoch in range(args.epochs)]
-        for when, caption in lines:
-            print(f"  {when:<9}{len(tokenize(caption)):>4} tokens  {caption}")
+    name = args.set or ("tags" if "tags" in read.sets else next(iter(read.sets)))
+    for post in args.posts or read.posts[:5].tolist():
+        reads = [("written", read.written(post, name))]
+        reads += [(f"epoch {epoch}", read.drawn(post, epoch=epoch, set=name)) for epoch in range(args.epochs)]
+        if not args.json:
+            print(f"post {post}")
+        for when, said in reads:
+            print(
+                _as_json(read, post, name, when=when, said=said) if args.json else _as_line(read, name, when, said=said)
+            )
     return 0
+
+
+def _as_line(read: Reader, name: str, when: str, *, said: Said) -> str:
+    rules = read.sets[name]
+    ends = token_ends([word.text for word in said], rules.separator)
+    marked = list(said)
+    for window in reversed(WINDOWS):
+        place = next((place for place, end in enumerate(ends) if end > window), None)
+        if place is not None:
+            marked[place] = said[place]._replace(text=f"[{window}] {marked[place].text}")
+    return f"  {when:<9}{ends[-1] if ends else 0:>4} tokens  {text(marked, rules)}"
+
+
+def _as_json(read: Reader, post: int, name: str, *, when: str, said: Said) -> str:
+    groups: dict[str, list[str]] = {}
+    for word in said:
+        groups.setdefault(word.group, []).append(word.text)
+    caption = text(said, read.sets[name])
+    return json.dumps(
+        {"post": post, "set": name, "read": when, "caption": caption, "groups": groups}, ensure_ascii=False
+    )
 
 
 def _tokens(args: argparse.Namespace) -> int:
@@ -61,11 +105,35 @@ def _tokens(args: argparse.Namespace) -> int:
     ]
     print(table([heads, *rows], "<" + ">" * (len(heads) - 1)))
     for name, one in report.items():
+        if one["posts"] < one["of"]:
+            print(f"\n{name}: a sample of {one['posts']:,} of {one['of']:,} captions")
         for window in (window for window in one["windows"] if window["posts_over"]):
-            cut = ", ".join(f"{word} ({count})" for word, count in window["most_cut"].items())
-            print(f"\n{name}: beyond {window['tokens']} tokens: {cut}")
+            print(f"\n{name}: beyond {window['tokens']} tokens: {_counts(window['most_cut'])}")
+            print(f"  by group: {_counts(window['groups_cut'])}")
+            print(f"  cut by priority instead: {_counts(window['groups_cut_by_priority']) or 'nothing'}")
+    return 0
+
+
+def _texts(args: argparse.Namespace) -> int:
+    for group, told in read_json(args.folder / "texts.json").items():
+        print(f"{group}: {_counts(told['kinds']) or 'none'}")
+        for row in told["refused"]:
+            print(f"  post {row['post']}: {row['kind']}: {row['text']}")
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    made = Export(reader(args.folder, 0), args.posts, args.set, mark=args.mark)
+    export(made, args.out, args.form)
+    print(f"{len(made):,} captions of the set {args.set!r} are in {args.out}")
+    if made.torn:
+        print(f"{made.torn:,} words have a comma of their own: they will be read as two", file=sys.stderr)
     return 0
 
 
 def _over(one: dict[str, list[dict[str, float]]]) -> list[str]:
     return [f"{window['share_over']:.1%}" for window in one["windows"]]
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} ({count:,})" for name, count in counts.items())
