@@ -31,6 +31,8 @@ from enogu.merge.adapters.targets import ATTENTION
 RANK = 32
 SIGNAL = 64  # directions in which the tuned model differs strongly
 POOL = 1 << 24  # elements of noise, used over and over under each model's weights
+# the command, and what the kernel says of its memory: a child's ru_maxrss would begin with its parent's
+MEASURED = "import sys; from enogu.cli import main; main(sys.argv[1:]); print(open('/proc/self/status').read())"
 CASES = {"rank-32": ["--rank", "32"], "locon-32-16": ["--rank", "32", "--conv-rank", "16"], "full-svd": []}
 
 
@@ -91,15 +93,15 @@ def run(case: str, base: Path, tuned: Path) -> str:
     """Return a line for the command as a maker runs it."""
     out = base.with_name("extracted.safetensors")
     out.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "enogu", "extract", str(tuned), "--base", str(base), "-o", str(out), *CASES[case]]
+    command = [sys.executable, "-c", MEASURED, "extract", str(tuned), "--base", str(base), "-o", str(out), *CASES[case]]
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    missing = re.search(r"missing in all: (\S+)", done.stdout)
+    missing, peak = (re.search(word, done.stdout) for word in (r"missing in all: (\S+)", r"VmHWM:\s+(\d+) kB"))
     out.unlink()
-    told = f"{missing[1]} of the difference" if missing else ""
-    return f"| enogu extract, {case} | {wall:.1f} | {cpu:.1f} | {after.ru_maxrss / 1024:,.0f} | {told} |"
+    assert missing and peak, done.stdout
+    return f"| enogu extract, {case} | {wall:.1f} | {cpu:.1f} | {int(peak[1]) / 1024:,.0f} | {missing[1]} of it all |"
 
 
 def full_svd(base: Path, tuned: Path) -> str:
