@@ -241,6 +241,13 @@ def test_the_command_line_shows_and_verifies(zoo: "Bench", capsys: pytest.Captur
     capsys.readouterr()
     assert main(["latents", "verify", folder]) == 1
     assert path.name in capsys.readouterr().err
+    assert main(["latents", "repair", folder]) == 0
+    assert "1 damaged records taken out" in capsys.readouterr().out
+    assert main(["latents", "verify", folder]) == 0
+    capsys.readouterr()
+    assert main(["latents", "buckets", str(zoo.folder / "posts"), "--side", "64", "--step", "16"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[2:8]] == ["novelai"] * 3 + ["kohya"] * 3
     assert main(["latents", "show", str(zoo.folder)]) == 2
 
 

@@ -57,7 +57,7 @@ class Buckets:
         """Return the (K, 2) shapes, width and height, in the order in which the first of equals is taken."""
         if self.table == "kohya":
             return np.array(sorted(self._grown()), np.int32)
-        found = _picked(self.side) if self.table == "everydream2" else self._grown()
+        found = _picked(isqrt(self.area) // 64 * 64) if self.table == "everydream2" else self._grown()
         return np.array(sorted(found, key=lambda shape: (shape[0] / shape[1], -shape[0])), np.int32)
 
     def _grown(self) -> set[tuple[int, int]]:
@@ -142,9 +142,19 @@ def kept(width: int, height: int, shape: tuple[int, int]) -> float:
     return min(1.0, shape[0] * shape[1] / (width * height * scale**2))
 
 
-@cache
+def picked_sides() -> tuple[int, ...]:
+    """Return the squares that EveryDream2 has shapes for."""
+    return tuple(_lists())
+
+
 def _picked(side: int) -> set[tuple[int, int]]:
-    lists: dict[str, list[list[int]]] = tomllib.loads(PICKED.read_text("utf-8"))["shapes"]
-    if str(side) not in lists:
-        raise Refused(f'table = "everydream2" has no shapes for area {side}²; its sides are {", ".join(lists)}')
-    return {shape for width, height in lists[str(side)] for shape in ((width, height), (height, width))}
+    if side not in _lists():
+        sides = ", ".join(map(str, _lists()))
+        raise Refused(f'table = "everydream2" has no shapes for area {side}²; its sides are {sides}')
+    return {shape for width, height in _lists()[side] for shape in ((width, height), (height, width))}
+
+
+@cache
+def _lists() -> dict[int, list[list[int]]]:
+    shapes = tomllib.loads(PICKED.read_text("utf-8"))["shapes"]
+    return {int(side): shapes[side] for side in shapes}
