@@ -100,7 +100,8 @@ def run(case: str, base: Path, tuned: Path) -> str:
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     missing, peak = (re.search(word, done.stdout) for word in (r"missing in all: (\S+)", r"VmHWM:\s+(\d+) kB"))
     out.unlink()
-    assert missing and peak, done.stdout
+    assert missing is not None
+    assert peak is not None
     return f"| enogu extract, {case} | {wall:.1f} | {cpu:.1f} | {int(peak[1]) / 1024:,.0f} | {missing[1]} of it all |"
 
 
