@@ -15,7 +15,8 @@ from enogu.core.networks.fp8 import DTYPES
 from enogu.core.networks.rewrite import Conversion
 from enogu.core.networks.source import open_source
 from enogu.core.networks.stream import save_tensors
-from enogu.core.records.errors import Refused
+from enogu.core.records.errors import Failed, Refused
+from tests.core.test_diffusers import tensors as family_tensors
 from tests.merge import pico
 
 A, B = pico.tensors(0), pico.tensors(1)
@@ -66,6 +67,99 @@ def test_scaled_eight_bits_are_written_and_read_in_both_conventions(tmp_path: Pa
             assert float((back - small[key].float()).norm() / small[key].float().norm()) < 0.04
         part = source.stretch(pico.MIDDLE, 5, 9)
         assert torch.equal(part, source.tensor(pico.MIDDLE).flatten()[5:9])
+
+
+@pytest.mark.parametrize("convention", ["legacy", "comfy"])
+def test_scaled_weights_stay_as_they_are_or_change_their_convention(tmp_path: Path, convention: str) -> None:
+    first = converted(tmp_path, A, dtype="fp8_e4m3fn", scaled=convention)
+    (tmp_path / "out.safetensors").rename(tmp_path / "scaled")
+    convert(tmp_path / "scaled", tmp_path / "same", Conversion())
+    again = safetensors.torch.load_file(tmp_path / "same")
+    assert again.keys() == first.keys()
+    assert all(again[key].dtype == first[key].dtype for key in first)
+    assert all(torch.equal(again[key].float(), first[key].float()) for key in first)
+    other = {"legacy": "comfy", "comfy": "legacy"}[convention]
+    convert(tmp_path / "scaled", tmp_path / "other", Conversion(dtype="fp8_e4m3fn", scaled=other))
+    convert(tmp_path / "other", tmp_path / "back", Conversion(dtype="fp8_e4m3fn", scaled=convention))
+    back = safetensors.torch.load_file(tmp_path / "back")
+    assert all(torch.equal(back[key].float(), first[key].float()) for key in first)
+    with safetensors.safe_open(tmp_path / "same", "pt") as file:
+        assert ("_quantization_metadata" in file.metadata()) == (convention == "comfy")
+    convert(tmp_path / "scaled", tmp_path / "wide", Conversion(dtype="fp16"))
+    wide = safetensors.torch.load_file(tmp_path / "wide")
+    assert wide.keys() == A.keys()
+    assert wide[pico.MIDDLE].dtype == torch.float16
+
+
+def test_formats_that_are_not_read_are_refused_before_work(tmp_path: Path) -> None:
+    layer = pico.MIDDLE.removesuffix(".weight")
+    note = torch.tensor(list(json.dumps({"format": "nvfp4"}).encode()), dtype=torch.uint8)
+    save_tensors(tmp_path / "x", {**A, f"{layer}.comfy_quant": note}, {})
+    with pytest.raises(Refused, match="'nvfp4'"):
+        open_source(tmp_path / "x")
+
+
+def test_averages_become_weights(tmp_path: Path) -> None:
+    own = {key: value for key, value in A.items() if key.startswith("model.")}
+    averages = {"model_ema." + key.removeprefix("model.").replace(".", ""): value + 1 for key, value in own.items()}
+    result = converted(tmp_path, {**A, **averages, "model_ema.decay": torch.ones(())}, ema=True, prune=True)
+    assert result.keys() == A.keys()
+    assert all(torch.equal(result[key], A[key] + (key in own)) for key in A if key != pico.IDS)
+    averages.popitem()
+    with pytest.raises(Refused, match="1 tensors of the UNet have no moving average"):
+        converted(tmp_path, {**A, **averages}, ema=True)
+
+
+def test_nonfinite_values_stop_a_conversion_and_leave_nothing(tmp_path: Path) -> None:
+    odd = {**A, pico.MIDDLE: A[pico.MIDDLE].float()}
+    odd[pico.MIDDLE][3, 4] = 1e5
+    with pytest.raises(Failed, match=r"does not fit into float16: it reaches 100000"):
+        converted(tmp_path, odd, dtype="fp16")
+    assert not (tmp_path / "out.safetensors").exists()
+    odd[pico.MIDDLE][3, 4] = float("nan")
+    with pytest.raises(Failed, match="holds NaN or infinities"):
+        converted(tmp_path, odd)
+    assert converted(tmp_path, odd, nonfinite="keep")[pico.MIDDLE].isnan().sum() == 1
+
+
+def test_foreign_prefixes_are_made_canonical(tmp_path: Path) -> None:
+    foreign = {
+        "module." + pico.MIDDLE: A[pico.MIDDLE],
+        "model." + pico.TIME: A[pico.TIME],
+        pico.HEAD.removeprefix("model.diffusion_model."): A[pico.HEAD],
+        pico.VAE.replace("first_stage_model.", "vae."): A[pico.VAE],
+        pico.TEXT.replace("text_model.", ""): A[pico.TEXT],
+    }
+    result = converted(tmp_path, foreign)
+    assert result.keys() == {pico.MIDDLE, pico.TIME, pico.HEAD, pico.VAE, pico.TEXT}
+    assert all(torch.equal(result[key], A[key]) for key in result)
+
+
+def test_a_part_of_another_family_is_renamed_or_refused(tmp_path: Path) -> None:
+    one, two, xl = (family_tensors(name) for name in ("mini-sd1", "mini-sd2", "mini-sdxl"))
+    for name, tensors in (("one", one), ("two", two), ("xl", xl)):
+        save_tensors(tmp_path / name, tensors, {})
+    convert(tmp_path / "xl", tmp_path / "mixed", Conversion(parts={"te1": tmp_path / "one"}))
+    mixed = safetensors.torch.load_file(tmp_path / "mixed")
+    assert mixed.keys() == xl.keys()
+    key = "transformer.text_model.final_layer_norm.weight"
+    assert torch.equal(mixed[f"conditioner.embedders.0.{key}"], one[f"cond_stage_model.{key}"])
+    for whole, part in (("one", "two"), ("two", "one")):
+        with pytest.raises(Refused, match="its text encoder does not fit"):
+            convert(tmp_path / whole, tmp_path / "no", Conversion(parts={"te1": tmp_path / part}))
+    with pytest.raises(Refused, match="its UNet does not fit"):
+        convert(tmp_path / "one", tmp_path / "no", Conversion(parts={"unet": tmp_path / "xl"}))
+    assert not (tmp_path / "no").exists()
+
+
+def test_an_sdxl_file_is_marked_as_predicting_v(tmp_path: Path) -> None:
+    save_tensors(tmp_path / "a", family_tensors("mini-sdxl"), {"modelspec.prediction_type": "v"})
+    convert(tmp_path / "a", tmp_path / "b", Conversion(zero_terminal_snr=True))
+    assert {"v_pred", "ztsnr"} < safetensors.torch.load_file(tmp_path / "b").keys()
+    convert(tmp_path / "b", tmp_path / "c", Conversion(predicts="eps"))
+    with open_source(tmp_path / "c") as source:
+        assert "v_pred" not in source.header.tensors
+        assert source.header.metadata["modelspec.prediction_type"] == "epsilon"
 
 
 def test_a_scale_per_row_is_read_and_blocks_are_refused(tmp_path: Path) -> None:

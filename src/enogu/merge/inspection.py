@@ -59,7 +59,7 @@ def inspect(path: Path, *, deep: bool = True, progress: Progress = silent) -> di
             "ancestry": ancestry(header.metadata),
         }
     if deep:
-        _look_inside(path, found, header, progress)
+        _look_inside(path, found, header, progress=progress)
     return found
 
 
@@ -138,7 +138,7 @@ def _scaled(source: Source) -> int:
     return sum(1 for key in source.stored if not is_marker(key) and scale_key(key, source.stored) and ".weight" in key)
 
 
-def _look_inside(path: Path, found: dict[str, Any], header: Header, progress: Progress) -> None:
+def _look_inside(path: Path, found: dict[str, Any], header: Header, *, progress: Progress) -> None:
     seen: dict[str, Statistic] = {}
     damage: list[dict[str, str]] = []
 

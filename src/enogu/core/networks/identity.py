@@ -130,7 +130,7 @@ class _Walk:
                     continue
                 for _ in self._read(handle, item.info.start - position, (whole,)):
                     pass
-                self._tensor(handle, key, item, whole)
+                self._tensor(handle, key, item, whole=whole)
                 position = item.info.end
             for _ in self._read(handle, os.fstat(handle.fileno()).st_size - position, (whole,)):
                 pass
@@ -145,7 +145,7 @@ class _Walk:
                 digests.add(self.source.stretch(key, start, min(start + step, info.numel)))
             digests.end()
 
-    def _tensor(self, handle: Any, key: str, item: Stored, whole: Any) -> None:
+    def _tensor(self, handle: Any, key: str, item: Stored, *, whole: Any) -> None:
         digests = _Digest(self, key) if key else None
         for piece in self._read(handle, item.info.nbytes, (whole, self.data)):
             if digests:

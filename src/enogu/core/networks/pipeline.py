@@ -65,7 +65,7 @@ def write_pipeline(
                     writer.write(name, as_bytes(piece.of(work.tensor(piece.key)).contiguous()))
                     done += 1
                     progress(done, total, "tensors")
-        _write_settings(folder, chosen, work, parts)
+        _write_settings(folder, chosen, work, parts=parts)
         for tokenizer in tokenizers:
             shutil.copytree(tokenizer, folder / tokenizer.name)
         folders = {component: FOLDERS[component] for component in parts}
@@ -95,7 +95,7 @@ def _wanted(chosen: Layout, component: str, spelling: Spelling) -> bool:
     return not unused and name != "logit_scale"
 
 
-def _write_settings(folder: Path, chosen: Layout, work: Rewrite, parts: Mapping[str, Mapping[str, _Piece]]) -> None:
+def _write_settings(folder: Path, chosen: Layout, work: Rewrite, *, parts: Mapping[str, Mapping[str, _Piece]]) -> None:
     predicts = work.predicts
     for component, pieces in parts.items():
         if component in ("unet", "vae"):

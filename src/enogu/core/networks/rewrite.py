@@ -77,14 +77,14 @@ class Rewrite:
         self.errors: dict[str, float] = {}
         self.origin = {key: (main, key) for key in main.header.tensors if place(key).component not in parts}
         for component, source in parts.items():
-            self.origin |= _part(component, source, main, self.layout)
+            self.origin |= _part(component, source, main, chosen=self.layout)
         self.predicts = self._predicts()
         if change.ema:
             self._take_averages()
+        as_it_is = change.dtype == "same" and change.layout == "single"
+        self.scaled = {key for key, (source, name) in self.origin.items() if as_it_is and source.slots[name].scale}
         self.specs = dict(self._specs())
-        self.side: dict[str, Tensor] = {}
-        if change.scaled:
-            self.side = dict(self._scales())
+        self.side = dict(self._scales() if change.scaled else self._kept_scales())
         for key, shape in markers(self.predicts).items() if self._marked else ():
             if key not in self.specs:
                 self.side[key] = torch.zeros(shape)
@@ -101,6 +101,8 @@ class Rewrite:
             kept.setdefault("modelspec.resolution", f"{side}x{side}")
         if self.change.predicts:
             kept[SPEC_KEY] = SPEC_WORDS[self.change.predicts]
+        if self.scaled and self.main.quantization:
+            kept[QUANTIZATION] = self.main.quantization
         if self.change.scaled == "comfy":
             layers = [key.removesuffix(".comfy_quant") for key in self.side if key.endswith(".comfy_quant")]
             kept[QUANTIZATION] = quantization_note(dict.fromkeys(layers, DTYPES[self.change.dtype]))
@@ -112,6 +114,8 @@ class Rewrite:
             return self.side[key]
         spec = self.specs[key]
         source, name = self.origin[key]
+        if key in self.scaled:
+            return source.whole(source.slots[name].parts[0])
         values = source.stretch(name, 0, math.prod(spec.shape)).reshape(spec.shape)
         if place(key).fixed == "ids":
             return self._ids(key, values)
@@ -142,7 +146,11 @@ class Rewrite:
             if self.change.prune and (where.fixed == "ema" or (where.component == "other" and not where.fixed)):
                 self.dropped.append(key)
             else:
-                yield key, Spec(self._dtype(key, info), info.shape)
+                part = source.slots[name].parts[0].info
+                dtype = part.torch_dtype if key in self.scaled else self._dtype(key, info)
+                if source.slots[name].scale and self.change.dtype == "same" and key not in self.scaled:
+                    dtype = torch.float16  # wide enough for 8 bits times a scale
+                yield key, Spec(dtype, info.shape)
 
     def _dtype(self, key: str, info: TensorInfo) -> torch.dtype:
         if place(key).fixed == "ids":
@@ -164,6 +172,14 @@ class Rewrite:
                 yield from side_tensors(layer, scale, convention=self.change.scaled, dtype=spec.dtype).items()
         if self.change.scaled == "legacy":
             yield MARKER, torch.zeros(2, dtype=DTYPES[self.change.dtype])  # two elements: multiply in 16 bits
+
+    def _kept_scales(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield what accompanies the weights that stay in 8 bits."""
+        for key in self.scaled & self.specs.keys():
+            source, name = self.origin[key]
+            yield from ((key.removesuffix(".weight") + end, value) for end, value in source.beside(name).items())
+        if self.scaled:
+            yield from self.main.markers().items()
 
     def _scale_names(self, key: str) -> list[str]:
         layer = key.removesuffix(".weight")
@@ -200,7 +216,7 @@ class Rewrite:
         return Prediction(self.change.predicts or told.kind, zero, told.source)
 
 
-def _part(component: str, source: Source, main: Source, chosen: Layout | None) -> dict[str, tuple[Source, str]]:
+def _part(component: str, source: Source, main: Source, *, chosen: Layout | None) -> dict[str, tuple[Source, str]]:
     """Return the tensors of another file's component under the keys that this file's family has for it."""
     found = [key for key in source.header.tensors if place(key).component == component]
     if not found:

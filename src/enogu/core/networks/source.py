@@ -53,6 +53,8 @@ class Source(Reader):
         self._check_formats()
         spelt = resolve({key: item.info.shape for key, item in self.stored.items()})
         self.slots = {name: self._slot(spelling) for name, spelling in spelt.items() if self._shown(spelling)}
+        self.names = {name: spelling.names for name, spelling in spelt.items()}
+        self.quantization = contents.metadata.get(QUANTIZATION, "")
         self.renamed = sorted(name for name, spelling in spelt.items() if spelling.names != (name,))
         tensors = {name: _seen(slot, spelt[name].flat) for name, slot in self.slots.items()}
         metadata = {key: text for key, text in contents.metadata.items() if key != QUANTIZATION}
@@ -76,7 +78,7 @@ class Source(Reader):
         slot = self.slots[name]
         if slot.turned:
             (part,) = slot.parts
-            return self._whole(part).t().reshape(-1)[start:stop]
+            return self.whole(part).t().reshape(-1)[start:stop]
         pieces, position, dtype = [], 0, self.header.tensors[name].torch_dtype
         for part in slot.parts:
             begin, end = max(start - position, 0), min(stop - position, part.info.numel)
@@ -86,19 +88,29 @@ class Source(Reader):
         values = pieces[0] if len(pieces) == 1 else torch.cat([piece.to(dtype) for piece in pieces])
         if slot.scale is None:
             return values
-        return widen(values, self._whole(slot.scale), start, shape=slot.parts[0].info.shape)
+        return widen(values, self.whole(slot.scale), start, shape=slot.parts[0].info.shape)
 
-    def _part(self, part: Stored, start: int, stop: int) -> Tensor:
-        if part.strides:
-            return self._whole(part).reshape(-1)[start:stop]
-        return self._elements(part, start, stop)
+    def beside(self, name: str) -> dict[str, Tensor]:
+        """Return the scales and notes that accompany a scaled weight, by the endings of their keys."""
+        layer = self.names[name][0].removesuffix(".weight")
+        return {ending: self.whole(self.stored[layer + ending]) for ending in SIDE if layer + ending in self.stored}
 
-    def _whole(self, part: Stored) -> Tensor:
+    def markers(self) -> dict[str, Tensor]:
+        """Return the tensors that say that a file's weights are scaled."""
+        return {key: self.whole(item) for key, item in self.stored.items() if is_marker(key)}
+
+    def whole(self, part: Stored) -> Tensor:
+        """Return a stored tensor as it is."""
         info = part.info
         if not part.strides:
             return self._elements(part, 0, info.numel).reshape(info.shape)
         window = self._elements(part, 0, info.nbytes // info.torch_dtype.itemsize)
         return window.as_strided(info.shape, part.strides).contiguous()
+
+    def _part(self, part: Stored, start: int, stop: int) -> Tensor:
+        if part.strides:
+            return self.whole(part).reshape(-1)[start:stop]
+        return self._elements(part, start, stop)
 
     def _elements(self, part: Stored, start: int, stop: int) -> Tensor:
         dtype = part.info.torch_dtype
@@ -132,7 +144,7 @@ class Source(Reader):
         for key, item in self.stored.items():
             if key.endswith(COMFY_NOTE):
                 try:
-                    form = json.loads(bytes(self._whole(item).tolist()))["format"]
+                    form = json.loads(bytes(self.whole(item).tolist()))["format"]
                 except (ValueError, KeyError, TypeError):
                     form = "unreadable"
                 if form not in FORMATS:
