@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 
@@ -43,11 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise unknown("verb", given[0], verbs)
         with held():
             module = importlib.import_module(f"enogu.cli.{given[0]}")
-        return int(module.run(module.parser().parse_args(given[1:])))
+        status = int(module.run(module.parser().parse_args(given[1:])))
+        sys.stdout.flush()
+        return status
     except (Refused, Failed) as error:
         for line in str(error).splitlines():
             print(f"enogu: {line}", file=sys.stderr)
         return 2 if isinstance(error, Refused) else 1
+    except BrokenPipeError:  # whoever read the output has read enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # 128 + SIGPIPE, as shells count
     except OSError as error:  # a folder that may not be written, a disk that is gone: the machine's word is clear
         where = f"{error.filename}: " if error.filename else ""
         print(f"enogu: {where}{error.strerror or error}", file=sys.stderr)
