@@ -70,7 +70,7 @@ def import_posts(path: Path, source: Source, target: Path, *, config: PostsConfi
             progress(tally.read, tally.read, "posts")
     if waiting:
         tally.add(parts.write(waiting, source, config))
-    _join(parts, target, source, tally)
+    _join(parts, target, renumber=source.numbers, tally=tally)
     parts.finish(tally)
     return tally
 
@@ -159,7 +159,7 @@ def _state(path: Path) -> list[int]:
     return [len(states), sum(one.st_size for one in states), max((one.st_mtime_ns for one in states), default=0)]
 
 
-def _join(parts: Parts, target: Path, source: Source, tally: Tally) -> None:
+def _join(parts: Parts, target: Path, *, renumber: bool, tally: Tally) -> None:
     """Join the parts; of two posts with one id the second is skipped, or gets another where the ids are ours."""
     paths = list(parts.files(PARTS))
     frames = [pl.scan_parquet(path) for path in paths] or [pl.LazyFrame(schema=SCHEMA)]
@@ -169,12 +169,12 @@ def _join(parts: Parts, target: Path, source: Source, tally: Tally) -> None:
     for number, height in enumerate(each.item() for each in heights):
         mask = again[start : start + height]
         if mask.any():
-            frames[number] = _without(frames[number], mask, renumber=source.numbers)
+            frames[number] = _without(frames[number], mask, renumber=renumber)
         start += height
     with atomic_path(target) as part:
         pl.concat(frames).sink_parquet(part)
     twice = ids.filter(again)
-    skipped = [] if source.numbers else [Skip(f"post {number}", TWICE) for number in twice]
+    skipped = [] if renumber else [Skip(f"post {number}", TWICE) for number in twice]
     with atomic_path(tally.skipped) as part, part.open("wb") as out:
         for path in parts.files("skipped"):
             out.write(path.read_bytes())

@@ -100,7 +100,7 @@ def _lines(source: Path, form: Form, after: list[int]) -> Iterator[Batch]:
         if frame is not None:
             yield form.batch(frame, form.blueprint, skipped=(), mark=mark)
         else:
-            yield from _by_line(Block(text, block.end, block.fault), number, form, mark)
+            yield from _by_line(Block(text, block.end, block.fault), form, number=number, mark=mark)
         number += count
 
 
@@ -115,7 +115,7 @@ def _at_once(text: bytes, count: int, blueprint: Blueprint) -> pl.DataFrame | No
     return frame if whole else None
 
 
-def _by_line(block: Block, number: int, form: Form, mark: Any) -> Iterator[Batch]:
+def _by_line(block: Block, form: Form, *, number: int, mark: Any) -> Iterator[Batch]:
     lines = block.text.split(b"\n")
     if not lines[-1]:
         lines.pop()
