@@ -1,7 +1,9 @@
 """Merging against the floor of plain I/O and against sd-mecha, on synthetic checkpoints of true keys and shapes.
 
-`python -m benchmarks.merge [--cases WORD ...] [--folder DIR] [--out FILE]`; the inputs take 2.1 GB (SD1) or 6.9 GB
-(SDXL) each and are kept in the folder. Every run is a process of its own; the ways take turns within a case.
+`python -m benchmarks.merge [CASE ...] [--folder DIR] [--rounds N]`; cases are the tables of merge_cases.toml, and
+`extract`, which runs benchmarks.lora_extraction. The inputs take 2.1 GB (SD1.5) or 6.9 GB (SDXL) each and are made in
+the folder, one family after the other. Every run is a process of its own that first drops the inputs from the page
+cache; the ways take turns. The table is written after every case.
 """
 
 import argparse
@@ -9,129 +11,190 @@ import datetime
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from benchmarks.merge_answers import worst_error
+from benchmarks.merge_inputs import make_inputs
 from benchmarks.side_by_side import machine
-from enogu.core.networks.header import Spec
-from enogu.core.networks.layouts import layout
-from enogu.core.networks.stream import as_bytes, open_writer
 
-POOL = 1 << 22  # elements of noise, used over and over: what a merge costs does not depend on the values
-ROUNDS = 2
-PEER = ("sd-mecha==1.1.8", "scipy", "tqdm", "fuzzywuzzy", "python-Levenshtein", "click", "PyYAML")
-KOHAKU = "m0 + 1.0*(m1 - m2) + 0.25*(m3 - m0)"
-DELTAS = "*[sd.subtract(x, m[0]) for x in m[1:]]"
-
-
-def _dropped(options: str) -> str:
-    return f"sd.add_difference(m[0], sd.ties_sum_with_dropout({DELTAS}, {options}, k=1.0, seed=0), alpha=1.0)"
+ROUNDS = 3
+LONGEST = 1800  # seconds that a run may take; the peer's longest are stopped there
+PEER = ("sd-mecha==1.1.8", "scipy", "tqdm", "fuzzywuzzy", "python-Levenshtein", "Levenshtein", "rapidfuzz", "click",
+        "PyYAML")  # fmt: skip
+CLOSE = 1e-6  # to the float64 answer, relative to its largest element
+HERE = Path(__file__).parent
+Run = dict[str, float]
+Case = Mapping[str, Any]
 
 
-CASES = (
-    {"name": "SD1.5 weighted sum", "family": "sd1", "models": 2, "enogu": "0.5*m0 + 0.5*m1",
-     "mecha": "sd.weighted_sum(m[0], m[1], alpha=0.5)"},
-    {"name": "SDXL weighted sum", "family": "sdxl", "models": 2, "enogu": "0.5*m0 + 0.5*m1",
-     "mecha": "sd.weighted_sum(m[0], m[1], alpha=0.5)"},
-    {"name": "SD1.5 rev2 formula", "family": "sd1", "models": 4, "enogu": KOHAKU,
-     "mecha": "sd.add_difference(sd.add_difference(m[0], sd.subtract(m[1], m[2]), alpha=1.0), "
-              "sd.subtract(m[3], m[0]), alpha=0.25)"},
-    {"name": "SD1.5 block weights", "family": "sd1", "models": 2, "enogu": "mbw(m0, m1, 'GRAD_V', base=0.5)"},
-    {"name": "SD1.5 mean of 16", "family": "sd1", "models": 16, "enogu": "mean('m*')", "mecha": "sd.n_average(*m)"},
-    {"name": "SD1.5 TIES of 4", "family": "sd1", "models": 5, "enogu": "ties(m0, m1, m2, m3, m4, keep=0.2)",
-     "mecha": f"sd.add_difference(m[0], sd.ties_sum({DELTAS}, k=0.2), alpha=1.0)"},
-    {"name": "SD1.5 DARE of 4", "family": "sd1", "models": 5, "enogu": "dare(m0, m1, m2, m3, m4, drop=0.9)",
-     "mecha": _dropped("probability=0.9")},
-    {"name": "SD1.5 DELLA of 4", "family": "sd1", "models": 5, "enogu": "della(m0, m1, m2, m3, m4, drop=0.5)",
-     "mecha": _dropped("probability=0.5, della_eps=0.2")},
-    {"name": "SD1.5 median of 16", "family": "sd1", "models": 16, "enogu": "geometric_median('m*')",
-     "mecha": "sd.geometric_median(*m)"},
-    {"name": "SD1.5 model stock of 15", "family": "sd1", "models": 16, "enogu": "model_stock(m0, 'm[1-9]*')"},
-)  # fmt: skip
+def main() -> int:
+    """Print the table as it grows, save it, and return whether a target was missed."""
+    cases = tomllib.loads((HERE / "merge_cases.toml").read_text(encoding="utf-8"))
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join([*cases, 'extract'])} (default: all)")
+    asked.add_argument("--folder", type=Path, default=Path("build/bench-merge"))
+    asked.add_argument("--rounds", type=int, default=ROUNDS, help="of each way; slow ways of sd-mecha run once")
+    asked.add_argument("--no-peer", action="store_true", help="leave sd-mecha out")
+    asked.add_argument("--out", type=Path, help="the table (default: benchmarks/merge_MACHINE_DATE.md)")
+    args = asked.parse_args()
+    if strange := set(args.cases) - {*cases, "extract"}:
+        asked.error(f"there is no case {min(strange)!r}; there are {', '.join([*cases, 'extract'])}")
+    chosen = [name for name in [*cases, "extract"] if not args.cases or name in args.cases]
+    peer = None if args.no_peer else install_peer(args.folder)
+    table = Table(args.out or HERE / f"merge_{slug(machine())}_{datetime.date.today()}.md")
+    best: dict[str, dict[str, Run]] = {}
+    for name in (name for name in chosen if name in cases):
+        case = cases[name]
+        files = make_inputs(case["family"], case["models"], args.folder)
+        best[name] = race(case, files, peer=peer, rounds=args.rounds)
+        table.add(case, best[name], against=best.get(case.get("of", "")), files=files)
+    if "extract" in chosen:
+        table.append(extraction(args.folder))
+    return table.missed
 
 
-def make_inputs(family: str, count: int, folder: Path) -> None:
-    """Write checkpoints near a common base that are not there yet."""
-    torch.manual_seed(0)
-    base = torch.randn(POOL) * 0.02
-    specs = {key: Spec(torch.float16, shape) for key, shape in layout(family).shapes.items()}
-    for number in range(count):
-        values = (base + torch.randn(POOL) * 0.001).half()
-        path = folder / f"{family}-{number}.safetensors"
-        if path.exists():
-            continue
-        with open_writer(path, specs, {}) as writer:
-            for key, info in writer.infos.items():
-                for start in range(0, info.numel, POOL):
-                    writer.write(key, as_bytes(values[: min(POOL, info.numel - start)]), offset=2 * start)
+def race(case: Case, files: Sequence[Path], *, peer: Path | None, rounds: int) -> dict[str, Run]:
+    """Return the best run of each way."""
+    ways = ["floor", "enogu", *(["unhashed"] if "unhashed" in case else [])]
+    ways += ["mecha"] if peer and "mecha" in case else []
+    runs: dict[str, list[Run]] = {}
+    for number in range(rounds):
+        for way in ways:
+            if way == "mecha" and number and case.get("slow"):
+                continue
+            if found := measure(way, case, files, peer=peer):
+                runs.setdefault(way, []).append(found)
+                print(f"  {case['title']}, {way}: {found['wall']:.1f} s, CPU {found['cpu']:.1f} s", flush=True)
+    return {way: min(found, key=lambda run: run["wall"]) for way, found in runs.items()}
 
 
-def measure(way: str, case: Mapping[str, object], folder: Path, *, peer: Path) -> dict[str, float] | None:
+def measure(way: str, case: Case, files: Sequence[Path], *, peer: Path | None) -> Run | None:
     """Run one way in its own process; None if it does not finish."""
-    paths = [str(Path.cwd() / "src"), str(Path.cwd()), *([str(peer)] if way == "mecha" else [])]
+    paths = [str(HERE.parent / "src"), str(HERE.parent), *([str(peer)] if peer and way == "mecha" else [])]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    command = [sys.executable, "-m", "benchmarks.merge_run", way, json.dumps(case), str(folder)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    if done.returncode:
-        print(f"{way}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+    command = [sys.executable, "-m", "benchmarks.merge_run", way, json.dumps(case), *map(str, files)]
+    try:
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=LONGEST)
+    except subprocess.TimeoutExpired:
+        print(f"  {case['title']}, {way}: stopped after {LONGEST} s", flush=True)
         return None
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    if done.returncode:
+        print(f"  {case['title']}, {way}: {done.stderr.strip().splitlines()[-1:]}", flush=True)
+        return None
+    found: Run = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
-def row(case: Mapping[str, object], folder: Path, *, peer: Path, rounds: int) -> str:
-    """Return a line of the table: the best of some rounds of each way."""
-    ways = ("floor", "enogu", *(("mecha",) if "mecha" in case else ()))
-    runs: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
-    for _ in range(rounds):
-        for way in ways:
-            if found := measure(way, case, folder, peer=peer):
-                runs[way].append(found)
-    best = {way: min(found, key=lambda run: run["wall"]) for way, found in runs.items() if found}
-    ours, cells = best["enogu"], []
-    for way in ("floor", "enogu", "mecha"):
-        one = best.get(way)
-        cells += [f"{one['wall']:.1f}", f"{one['cpu']:.1f}", f"{one['peak'] / 2**20:,.0f}"] if one else ["-"] * 3
-    against = f"{best['mecha']['wall'] / ours['wall']:.1f}" if "mecha" in best else "-"
-    return f"| {case['name']} | {' | '.join(cells)} | {ours['wall'] / best['floor']['wall']:.2f} | {against} |"
+def install_peer(folder: Path) -> Path | None:
+    """Install sd-mecha where only it is seen; None, and a word about it, where that fails."""
+    peer = folder / "peer"
+    if not (peer / "sd_mecha").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(peer), *PEER]
+        if subprocess.run(command, check=False).returncode:
+            print("sd-mecha could not be installed; its columns stay empty", flush=True)
+            return None
+    return peer
 
 
-def main() -> None:
-    """Print the table, and save it if asked."""
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--cases", nargs="*", default=[], help="words; a case runs if its name has one of them")
-    asked.add_argument("--folder", type=Path, default=Path("build/bench-merge"))
-    asked.add_argument("--rounds", type=int, default=ROUNDS)
-    asked.add_argument("--out", type=Path)
-    args = asked.parse_args()
-    args.folder.mkdir(parents=True, exist_ok=True)
-    peer = args.folder / "peer"
-    if not peer.exists():
-        subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", peer, *PEER, "rapidfuzz",
-                        "Levenshtein"], check=False)  # fmt: skip
-    lines = [
-        f"{datetime.date.today()}, {machine()}, {os.cpu_count()} cores",
-        f"Python {platform.python_version()}, torch {torch.__version__}, {PEER[0]}",
-        "",
-        "Wall and CPU in seconds, peak memory in MiB; best of the rounds. Above the floor: our wall over plain I/O's.",
-        "",
-        "| case | floor | CPU | peak | enogu | CPU | peak | sd-mecha | CPU | peak | above the floor | times faster |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for case in CASES:
-        if not args.cases or any(word in str(case["name"]) for word in args.cases):
-            make_inputs(str(case["family"]), int(str(case["models"])), args.folder)
-            lines.append(row(case, args.folder, peer=peer, rounds=args.rounds))
-            print(lines[-1], flush=True)
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if args.out:
-        args.out.write_text(text, encoding="utf-8")
+def extraction(folder: Path) -> list[str]:
+    """Return the table of the extraction bench, run in a process of its own."""
+    for file in folder.glob("*-*.safetensors"):
+        file.unlink()
+    command = [sys.executable, "-m", "benchmarks.lora_extraction", "rank-32", "full-svd", "--folder", str(folder)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent / "src"), str(HERE.parent)])}
+    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=False)
+    for file in folder.glob("sdxl-unet-*.safetensors"):
+        file.unlink()
+    return ["", "## LoRA extraction", "", *done.stdout.splitlines()]
+
+
+class Table:
+    """The table in the making."""
+
+    def __init__(self, path: Path) -> None:
+        """Begin with what the figures depend on."""
+        self.path, self.missed = path, 0
+        self.lines = [
+            "# Merging: enogu, the floor, sd-mecha",
+            "",
+            f"{datetime.date.today()}, {machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+            f"torch {torch.__version__}, {PEER[0]}. `{' '.join(['python -m benchmarks.merge', *sys.argv[1:]])}`",
+            "",
+            "Wall and CPU in seconds, peak memory in MiB; best of the rounds, inputs dropped from the page cache "
+            "before each. The floor reads the inputs and writes the result with plain sequential read() and write() through "
+            "the page cache, and fsync. enogu hashes inputs and result.",
+            "",
+            "| case | floor | enogu | CPU | peak | sd-mecha | CPU | peak | to reach | |",
+            "|---|---|---|---|---|---|---|---|---|---|",
+        ]
+
+    def add(self, case: Case, best: Mapping[str, Run], *, against: Mapping[str, Run] | None, files: list[Path]) -> None:
+        """Add the line of a case."""
+        cells = [f"{best['floor']['wall']:.1f}" if "floor" in best else "-"]
+        for way in ("enogu", "mecha"):
+            run = best.get(way)
+            cells += [f"{run['wall']:.1f}", f"{run['cpu']:.1f}", f"{run['peak'] / 2**20:,.0f}"] if run else ["-"] * 3
+        verdicts = list(self._verdicts(case, best, against, files=files)) if "enogu" in best else ["failed"]
+        self.missed |= any("MISSED" in verdict for verdict in verdicts) or "enogu" not in best
+        self.append([f"| {case['title']} | {' | '.join(cells)} | {'; '.join(verdicts)} |"])
+
+    def append(self, lines: list[str]) -> None:
+        """Add lines, show them and save all."""
+        self.lines += lines
+        print("\n".join(lines), flush=True)
+        self.path.write_text("\n".join(self.lines) + "\n", encoding="utf-8")
+
+    def _verdicts(
+        self, case: Case, best: Mapping[str, Run], against: Mapping[str, Run] | None, *, files: list[Path]
+    ) -> list[str]:
+        ours, found = best["enogu"], []
+        floor = against.get("enogu") if against else best.get("floor") if "of" not in case else None
+        if "most" in case and floor:
+            what = "their mean" if against else "the floor"
+            found.append(
+                _held(
+                    f"{ours['wall'] / floor['wall']:.2f} × {what}",
+                    ours["wall"] / floor["wall"] <= case["most"],
+                    f"at most {case['most']}",
+                )
+            )
+        if "faster" in case and "mecha" in best:
+            times = best["mecha"]["wall"] / ours["wall"]
+            found.append(
+                _held(f"{times:.1f} × faster than sd-mecha", times >= case["faster"], f"at least {case['faster']:g}")
+            )
+        if "unhashed" in case and "unhashed" in best:
+            ratio = ours["wall"] / best["unhashed"]["wall"]
+            found.append(
+                _held(f"{ratio:.2f} × without hashes", ratio <= case["unhashed"], f"at most {case['unhashed']}")
+            )
+        found.append(
+            _held(f"{ours['peak'] / 2**20:,.0f} MiB", ours["peak"] <= case["peak"] << 20, f"at most {case['peak']}")
+        )
+        if "answer" in case:
+            error = worst_error(case, files)
+            found.append(_held(f"{error:.1e} from float64", error <= CLOSE, f"at most {CLOSE:g}"))
+        return found
+
+
+def _held(what: str, holds: bool, most: str) -> str:
+    return what if holds else f"{what} MISSED ({most})"
+
+
+def slug(text: str) -> str:
+    """Return a machine's name as a part of a file's."""
+    words = re.sub(r"\((R|TM)\)", "", text).split(";")[0]
+    return re.sub(r"[^a-z0-9]+", "-", words.lower().replace("processor", "")).strip("-")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""One merge, timed alone in its process: `python -m benchmarks.merge_run WAY CASE FOLDER`; prints JSON."""
+"""One merge, timed alone in its process: `python -m benchmarks.merge_run WAY CASE FILE...`; prints JSON."""
 
 import json
 import os
@@ -7,12 +7,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from benchmarks.side_by_side import peak_bytes
 
 READ_BYTES = 8 << 20
 
 
-def floor(case: dict[str, str], files: list[Path], out: Path) -> Callable[[], object]:
-    """Read every input once and write as many bytes as the result has, front to back."""
+def floor(case: dict[str, Any], files: list[Path], out: Path) -> Callable[[], object]:
+    """Read every input once and write as many bytes as the result has, front to back, as cp does."""
 
     def work() -> None:
         with out.open("wb", buffering=0) as sink:
@@ -26,17 +29,36 @@ def floor(case: dict[str, str], files: list[Path], out: Path) -> Callable[[], ob
     return work
 
 
-def enogu(case: dict[str, str], files: list[Path], out: Path) -> Callable[[], object]:
+def enogu(case: dict[str, Any], files: list[Path], out: Path) -> Callable[[], object]:
     """Merge with enogu, all hashes included."""
     from enogu.merge.config import MergeConfig
     from enogu.merge.stage import merge
 
-    config = MergeConfig(formula=case["enogu"], vae="formula")
+    config = MergeConfig(formula=case["enogu"], vae="formula", text="formula")
     named = {f"m{number}": file for number, file in enumerate(files)}
     return lambda: merge(config, named, out, threads=os.cpu_count() or 1)
 
 
-def mecha(case: dict[str, str], files: list[Path], out: Path) -> Callable[[], object]:
+def unhashed(case: dict[str, Any], files: list[Path], out: Path) -> Callable[[], object]:
+    """Merge with enogu with every hash taken out."""
+    from enogu.core.networks import direct, stream
+    from enogu.merge import fingerprint
+
+    class Nothing:
+        def update(self, data: object) -> None: ...
+        def hexdigest(self) -> str:
+            return "0" * 64
+
+    class Hashes:
+        sha256 = staticmethod(lambda *_: Nothing())
+
+    for module in (direct, fingerprint):
+        module.hashlib = Hashes
+    stream.sha256_direct = lambda _: "0" * 64
+    return enogu(case, files, out)
+
+
+def mecha(case: dict[str, Any], files: list[Path], out: Path) -> Callable[[], object]:
     """Merge with sd-mecha, in its default settings but for the dtype of the result."""
     import sd_mecha
     import torch
@@ -46,12 +68,22 @@ def mecha(case: dict[str, str], files: list[Path], out: Path) -> Callable[[], ob
     return lambda: sd_mecha.merge(recipe, output=out, output_dtype=torch.float16)
 
 
+def forget(file: Path) -> None:
+    """Drop a file from the page cache, so that every way meets a cold disk."""
+    if hasattr(os, "posix_fadvise"):
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+            os.posix_fadvise(handle.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def main() -> None:
     """Run one way of one case and print its cost."""
-    way, case, folder = sys.argv[1], json.loads(sys.argv[2]), Path(sys.argv[3])
-    files = [folder / f"{case['family']}-{number}.safetensors" for number in range(int(case["models"]))]
-    out = folder / "out.safetensors"
-    work = {"floor": floor, "enogu": enogu, "mecha": mecha}[way](case, files, out)
+    way, case, files = sys.argv[1], json.loads(sys.argv[2]), [Path(word) for word in sys.argv[3:]]
+    out = files[0].with_name("out.safetensors")
+    out.unlink(missing_ok=True)
+    for file in files:
+        forget(file)
+    work = {"floor": floor, "enogu": enogu, "unhashed": unhashed, "mecha": mecha}[way](case, files, out)
     before, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     try:
         work()
@@ -59,8 +91,7 @@ def main() -> None:
         wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
         out.unlink(missing_ok=True)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
-    print(json.dumps({"wall": wall, "cpu": cpu, "peak": after.ru_maxrss * unit}))
+    print(json.dumps({"wall": wall, "cpu": cpu, "peak": peak_bytes()}))
 
 
 if __name__ == "__main__":

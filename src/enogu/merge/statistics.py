@@ -73,7 +73,7 @@ def cutoffs(pieces: Pieces, keep: float, *, of: Callable[[list[Tensor]], Sequenc
         for row, values in _each(pieces, of):
             flat = values.reshape(-1)
             brackets[row].look(flat.numpy())
-            samples[row].append(flat[::STRIDE])
+            samples[row].append(flat[::STRIDE].clone())  # a view would keep the whole piece
         answers = [bracket.answer(keep) for bracket in brackets]
         if None not in answers:
             return torch.tensor([float(answer) for answer in answers if answer is not None], dtype=probe[0].dtype)

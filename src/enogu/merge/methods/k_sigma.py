@@ -18,7 +18,8 @@ def spread(pieces: Pieces, *, k: float) -> Tensor:
     """Return per difference k times its standard deviation."""
     count, *sums = total(pieces, lambda deltas: [torch.ones_like(deltas[0]), *deltas, *map(square, deltas)])
     first, second = torch.stack(sums).reshape(2, -1)
-    return k * (second / count - (first / count) ** 2).clamp(min=0.0).sqrt()
+    deviations: Tensor = (second / count - (first / count) ** 2).clamp(min=0.0).sqrt()
+    return k * deviations
 
 
 @method(grain="element", measure=spread)
