@@ -71,8 +71,8 @@ def test_tags_are_spelt_as_asked(captioned, settings, said):
 def test_species_are_said_where_the_order_says(captioned):
     sets = {"tags": CaptionSet(order=("species", "|||", "general"))}
     folder, _ = captioned([post(1, tags_species=["domestic_cat"]), post(2)], sets=sets)
-    assert reader(folder, 0).plain(1).startswith("domestic cat, blue hair")
-    assert reader(folder, 0).plain(2).startswith("blue hair")
+    assert reader(folder, 0).plain(1).startswith("domestic cat, 1girl, blue hair")
+    assert reader(folder, 0).plain(2).startswith("1girl, blue hair")  # no order says "count", so people stay general
 
 
 def test_a_thousand_tags_on_a_post_are_all_said(captioned):

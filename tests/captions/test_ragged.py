@@ -30,7 +30,7 @@ def test_rows_come_back_by_key_in_any_order_of_writing(tmp_path):
 
 def test_nothing_is_a_row_too_and_unfinished_files_are_refused(tmp_path):
     writer = RaggedWriter(tmp_path / "r", np.uint8)
-    with pytest.raises(Refused, match=r"keys\.npy"):
+    with pytest.raises(Refused, match=r"index\.npy"):
         Ragged(tmp_path / "r")
     writer.close()
     empty = Ragged(tmp_path / "r")

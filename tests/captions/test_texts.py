@@ -96,7 +96,7 @@ def test_sentences_stand_where_the_order_says_and_tags_fill_in(captioned):
         assert read.plain(number, "before") == f"1girl, {tags}"
         assert read.plain(number, "alone") == "1girl, some one"
     assert summary["texts"] == {"text": {SENTENCE: 1, TAGS: 1, BROKEN: 1}}
-    refused = read_json(folder / "texts.json")["text"]["refused"]
+    refused = read_json(folder / "captions.json")["texts"]["text"]["refused"]
     assert [(row["post"], row["kind"]) for row in refused] == [(2, TAGS), (3, BROKEN)]
     record = pl.read_parquet(folder / "captions.parquet").filter(post=1, set="after")["groups"].to_list()[0]
     assert record[-1] == {"name": "text", "words": ["A girl smiles at the sea."]}

@@ -213,7 +213,7 @@ def test_decay_makes_an_old_post_s_votes_count_less():
 
 def test_a_score_on_another_scale_is_refused():
     posts = pl.LazyFrame({"aesthetic": [0.4, 6.1]})
-    with pytest.raises(Refused, match=r"aesthetic = 'animagine-3\.1'.* knows 0 to 1, but 1 posts are from 6\.1 to 6\.1"):
+    with pytest.raises(Refused, match=r"aesthetic = 'animagine-3\.1'.* knows 0 to 1, but 1 posts are from 6"):
         check_span(posts, table("aesthetic", "animagine-3.1"), "aesthetic")
 
 

@@ -58,6 +58,7 @@ def _said(rows: pl.DataFrame, config: CaptionsConfig) -> pl.DataFrame:
     noise = {kind: matching(lists().get(f"noise_{kind}", ()) if config.drop_noise else ()) for kind in TAGGED}
     own = [(name, group.of, matching(group.tags)) for name, group in config.groups.items()]
     own.append(("count", "general", matching(lists()["count"])))
+    own = [one for one in own if one[0] in config.said()]  # else its tags stay where they are
     dropped = matching(config.drop)
     groups: list[str | None] = []
     for category, tag, name in rows.select("category", "tag", "name").rows():

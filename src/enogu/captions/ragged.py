@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from enogu.core.records.errors import Refused
 from enogu.core.records.files import atomic_path
 
-NAMES = ("keys", "starts", "sizes", "values")
-
 
 class RaggedWriter:
     """Appends rows; the keys may come in any order, and the first row of a key counts."""
@@ -51,9 +49,8 @@ class RaggedWriter:
         sizes = np.concatenate(self._sizes) if self._sizes else np.empty(0, np.uint32)
         starts = np.cumsum(sizes, dtype=np.int64) - sizes
         keys, first = np.unique(keys, return_index=True)
-        for name, array in (("starts", starts[first]), ("sizes", sizes[first]), ("keys", keys)):
-            with atomic_path(self._folder / f"{name}.npy") as part, part.open("wb") as handle:
-                np.save(handle, array)
+        with atomic_path(self._folder / "index.npy") as part, part.open("wb") as handle:
+            np.save(handle, np.stack([keys, starts[first], sizes[first].astype(np.int64)]))
 
     def _header(self) -> None:
         """Write the head of values.npy; NumPy pads it, so that a greater length fits into the same bytes."""
@@ -67,10 +64,14 @@ class Ragged:
 
     def __init__(self, folder: Path) -> None:
         """Map the files."""
-        if missing := [name for name in NAMES if not (folder / f"{name}.npy").exists()]:
-            raise Refused(f"{folder} lacks {missing[0]}.npy: run the captions stage again")
-        mapped = (np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in NAMES)
-        self.keys, self._starts, self._sizes, self._values = (np.asarray(array) for array in mapped)
+        if not (folder / "index.npy").exists():
+            raise Refused(f"{folder} lacks index.npy: run the captions stage again")
+        index, self._values = (
+            np.asarray(np.load(folder / name, mmap_mode="r", allow_pickle=False))
+            for name in ("index.npy", "values.npy")
+        )
+        self.keys: NDArray[np.int64] = index[0]
+        self._starts, self._sizes = index[1], index[2]
 
     def __len__(self) -> int:
         """Return the number of keys."""

@@ -25,7 +25,7 @@ ROW_GROUP = 20_000  # rows of captions.parquet
 
 
 def run(config: CaptionsConfig, job: Job) -> dict[str, Any]:
-    """Write captions.parquet, captions.json, packed/, texts.json and tokens.json; return counts and token lengths."""
+    """Write captions.parquet, captions.json, packed/ and tokens.json; return counts and token lengths."""
     folder, packed = job.one("posts"), job.out / "packed"
     posts, everyone = pl.scan_parquet(folder / "manifest.parquet"), pl.scan_parquet(folder / "posts.parquet")
     told = {
@@ -40,9 +40,8 @@ def run(config: CaptionsConfig, job: Job) -> dict[str, Any]:
         made.lexicon.vocabulary.write_parquet(part)
     rules = {name: rules_of(config, one, made.lexicon.vocabulary["text"]) for name, one in config.sets.items()}
     sets = {name: to_plain(rule) for name, rule in rules.items()}
-    write_json(job.out / "captions.json", {"groups": config.said(), "texts": list(told), "sets": sets})
+    write_json(job.out / "captions.json", {"groups": config.said(), "texts": told, "sets": sets})
     tokens = report(reader(job.out, config.seed), config.seed, job.progress)
-    write_json(job.out / "texts.json", told)
     write_json(job.out / "tokens.json", tokens)
     kinds = {"texts": {group: one["kinds"] for group, one in told.items()}} if told else {}
     return {"posts": _number(posts), "sets": {name: _figures(one) for name, one in tokens.items()}, **kinds}

@@ -115,7 +115,7 @@ def _tokens(args: argparse.Namespace) -> int:
 
 
 def _texts(args: argparse.Namespace) -> int:
-    for group, told in read_json(args.folder / "texts.json").items():
+    for group, told in read_json(args.folder / "captions.json")["texts"].items():
         print(f"{group}: {_counts(told['kinds']) or 'none'}")
         for row in told["refused"]:
             print(f"  post {row['post']}: {row['kind']}: {row['text']}")
