@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from enogu.cli import main
 from enogu.core.networks.keys import place
 from enogu.core.networks.layouts import layouts
 from enogu.core.networks.stream import save_tensors
@@ -398,3 +399,11 @@ def test_block_weights_apply_to_adapters(tmp_path: Path) -> None:
     for key, share in ((f"{LINEAR}.weight", 0.5), (f"{CLIP}.weight", 0.25)):
         expected = checkpoint()[key] + share * (whole[key] - checkpoint()[key])
         torch.testing.assert_close(result[key], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_verb_shows_which_tensors_a_number_hits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = file(tmp_path, "base", checkpoint())
+    style = file(tmp_path, "style", named(LINEAR, lora(True)[0]))
+    formula = "base + blocks(IN04=0.5)*style"
+    assert main(["merge", formula, f"base={base}", f"style={style}", "--plan"]) == 0
+    assert "1 merged as base + 0.5*style" in capsys.readouterr().out

@@ -38,7 +38,8 @@ def hits(plan: Plan) -> Iterator[Hit]:
     formula = parse(plan.config.formula)
     shapes = {item.key: item.spec for item in plan.kept.values()}
     blocks = block_names(shapes)
-    meaning = Meaning(formula, (*plan.models, *plan.sources), blocks, SOME_UNET_KEY)
+    adapters = frozenset(plan.sources) - frozenset(plan.models)
+    meaning = Meaning(formula, (*plan.models, *adapters), blocks, SOME_UNET_KEY, adapters)
     for item in dict.fromkeys(formula.walk()):
         if isinstance(item, Call) and item.method in BLOCK_WORDS:
             weights = weights_of(item.method, meaning.arguments(item), meaning.options(item), meaning.here)
