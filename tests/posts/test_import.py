@@ -14,6 +14,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from enogu.core.records.errors import Refused
 from enogu.core.records.posts import SCHEMA
 from enogu.core.records.progress import silent
 from enogu.posts import danbooru_sqlite, e621_csv, folder, importing, json_posts, packed
@@ -282,6 +283,19 @@ def test_sqlite_with_broken_text_foreign_pairs_and_no_index(tmp_path):
     assert frame["score"].to_list()[1] is None
     assert frame["tags_general"].to_list()[0] == ["1girl", "smile", "blue_hair", "1girl", "odd_name"]
     assert tally.remarks["score not understood"] == 1
+
+
+def test_a_source_with_nothing_in_it_is_refused_by_what_was_found(tmp_path):
+    (tmp_path / "posts.csv").write_text('id,rating,tag_string\n1,s\n2,s,"never closed\n' + "3,s,a\n" * 100)
+    with pytest.raises(Refused, match=r"holds no post \(0 read, 0 blocked; 1 too many or too few columns, 1 not CSV"):
+        read(tmp_path / "posts.csv", tmp_path)
+    (tmp_path / "other.json").write_text('{"name": 1, "pages": 2}')
+    with pytest.raises(Refused, match="its first post has name, pages"):
+        read(tmp_path / "other.json", tmp_path)
+    for name in ("empty.jsonl", "empty.tar", "empty.csv"):
+        (tmp_path / name).touch()
+        with pytest.raises(Refused, match="does not look like any format"):
+            read(tmp_path / name, tmp_path)
 
 
 def test_a_source_without_most_columns_is_still_read(tmp_path):

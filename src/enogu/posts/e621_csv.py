@@ -77,15 +77,16 @@ def _header(path: Path) -> list[str]:
 
 def _rows(source: Path, width: int) -> Iterator[list[str] | Skip]:
     with opened(source) as handle:
-        rows = csv.reader(io.TextIOWrapper(handle, "utf-8", "surrogateescape", newline=""))
+        rows = csv.reader(io.TextIOWrapper(handle, "utf-8", "surrogateescape", newline=""), strict=True)
         next(rows)
         while True:
+            before = rows.line_num
             try:
                 row = next(rows)
             except StopIteration:
                 return
             except csv.Error as error:
-                yield Skip(f"line {rows.line_num}", f"not CSV ({error})")
+                yield Skip(f"lines {before + 1} to {rows.line_num}", f"not CSV ({error})")
                 continue
             except BROKEN as error:
                 yield Skip(f"line {rows.line_num}", f"the file is damaged from here on ({error})")

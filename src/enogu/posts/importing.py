@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from enogu.core.records.errors import Refused
 from enogu.core.records.files import atomic_path, read_json, write_bytes, write_json
 from enogu.core.records.posts import SCHEMA
 from enogu.core.records.progress import Progress
@@ -70,7 +71,9 @@ def import_posts(path: Path, source: Source, target: Path, *, config: PostsConfi
             progress(tally.read, tally.read, "posts")
     if waiting:
         tally.add(parts.write(waiting, source, config))
-    _join(parts, target, renumber=source.numbers, tally=tally)
+    if not _join(parts, target, renumber=source.numbers, tally=tally):
+        skips = ", ".join(f"{count:,} {reason}" for reason, count in tally.reasons.items()) or "nothing was skipped"
+        raise Refused(f"posts.source: {path} holds no post ({tally.read:,} read, {tally.blocked:,} blocked; {skips})")
     parts.finish(tally)
     return tally
 
@@ -159,8 +162,11 @@ def _state(path: Path) -> list[int]:
     return [len(states), sum(one.st_size for one in states), max((one.st_mtime_ns for one in states), default=0)]
 
 
-def _join(parts: Parts, target: Path, *, renumber: bool, tally: Tally) -> None:
-    """Join the parts; of two posts with one id the second is skipped, or gets another where the ids are ours."""
+def _join(parts: Parts, target: Path, *, renumber: bool, tally: Tally) -> int:
+    """Join the parts and return how many posts they hold.
+
+    Of two posts with one id the second is skipped, or gets another where the ids are ours.
+    """
     paths = list(parts.files(PARTS))
     frames = [pl.scan_parquet(path) for path in paths] or [pl.LazyFrame(schema=SCHEMA)]
     heights = pl.collect_all([frame.select(pl.len()) for frame in frames])
@@ -181,6 +187,7 @@ def _join(parts: Parts, target: Path, *, renumber: bool, tally: Tally) -> None:
         out.write(lines(skipped))
     tally.reasons += Counter({TWICE: len(skipped)})
     tally.remarks += Counter({RENUMBERED: len(twice) - len(skipped)})
+    return len(ids) - len(skipped)
 
 
 def _without(frame: pl.LazyFrame, again: pl.Series, *, renumber: bool) -> pl.LazyFrame:

@@ -38,6 +38,12 @@ def first_post(path: Path) -> Any:
     return None
 
 
+def seen(path: Path) -> str:
+    """Say what a file's first post is like."""
+    post = first_post(path)
+    return f"its first post has {', '.join(list(post)[:12])}" if post else "it begins with no JSON object"
+
+
 def fits(*names: str) -> Callable[[Path], bool]:
     """Return the function that tells whether a file's first post has one of some blueprints."""
     return lambda path: fitting(first_post(path), names) is not None

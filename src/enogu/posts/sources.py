@@ -98,12 +98,14 @@ def _of_file(path: Path, name: str) -> Source:
     for source in SOURCES.values():
         if packed.suffix(path) in source.suffixes and source.fits(path):
             return source
-    raise _unlike(path, name, "its name or its first post is unlike all of them")
+    raise _unlike(
+        path, name, json_posts.seen(path) if packed.suffix(path) in JSON else "neither its name nor its beginning does"
+    )
 
 
 def _unlike(path: Path, name: str, why: str) -> Refused:
     wanted = "any format" if name == "auto" else name
-    return Refused(f"posts.source: {path} does not look like {wanted}: {why}; formats: {', '.join(SOURCES)}")
+    return Refused(f"posts.source: {path} does not look like {wanted} ({why}); formats: {', '.join(SOURCES)}")
 
 
 def _dumps(path: Path) -> list[Path]:
