@@ -122,9 +122,9 @@ def _buckets(args: argparse.Namespace) -> int:
                 continue  # its shapes are given
             figures = survey(Buckets(area=area, step=args.step, table=name, **settings), widths, heights)
             shares = [f"{figures[share]:.1%}" for share in ("kept", "cropped", "enlarged", "left_out")]
-            rows.append([name, bound, f"{figures['shapes']:.0f}", f"{figures['megapixels']:.3f}", *shares])
+            rows.append([name, bound, f"{figures['shapes']:.0f}", f"{figures['megapixels']:.3g}", *shares])
     print(table(rows, "<<>>>>>>"))
-    print(f"\n{len(frame):,} pictures; {area / 1e6:.3f} megapixels would be all of the area")
+    print(f"\n{len(frame):,} pictures; {area / 1e6:.3g} megapixels would be all of the area")
     return 0
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from enogu.core.records.journal import damaged, present
+from enogu.core.records.journal import SCHEMA, damaged, present
 from enogu.core.records.shards import ShardWriter
 
 INDEX = "index.parquet"
@@ -21,6 +21,8 @@ def adopt(writer: ShardWriter, wanted: pl.DataFrame) -> int:
         if missing.is_empty():
             break
         rows = _sound(neighbour, writer.folder, _records(neighbour, missing))
+        if rows.is_empty():
+            continue
         try:
             writer.adopt(neighbour, rows)
         except OSError:  # a file system without hard links, or two of them: encode again
@@ -32,7 +34,7 @@ def adopt(writer: ShardWriter, wanted: pl.DataFrame) -> int:
 
 def _neighbours(folder: Path) -> Iterator[Path]:
     for index in sorted(folder.parent.glob(f"*/{INDEX}")):
-        if index.parent != folder and "key" in pl.read_parquet_schema(index):
+        if index.parent != folder and set(SCHEMA) <= set(pl.read_parquet_schema(index)):
             yield index.parent
 
 

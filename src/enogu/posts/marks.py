@@ -19,6 +19,7 @@ LOWEST = 1 / 16  # cycles per pixel; slower ones are drawings, not marks
 BLOCK = 8  # pixels, of JPEG
 NEAR = 0.05  # blocks
 SURE = 8.0  # drawings and noise stay under 5
+HALF = 2.5  # WebP's blocks of 4 rise to 20 at two pixels, a doubling to 40
 
 
 class Marks(NamedTuple):
@@ -52,8 +53,7 @@ def _along(grey: np.ndarray) -> Marks:
     of_blocks = (np.abs(harmonic - harmonic.round()) < NEAR) & ~half
     blocks = float(second[of_blocks].max(initial=0.0))
     others = np.where(of_blocks, 0.0, np.maximum(second, first))
-    if blocks >= SURE:
-        others[half] = 0.0  # blocks have their share in it
+    others[half] = 0.0 if blocks >= SURE else others[half] / HALF
     peak = int(others.argmax())
     return Marks(blocks, float(others[peak]), float(1 / frequencies[peak]) if others[peak] else 0.0)
 

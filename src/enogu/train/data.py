@@ -14,8 +14,8 @@ from torch import Tensor
 from enogu.core.networks.chunks import chunk_tokens
 from enogu.core.networks.tokenizer import tokenize
 from enogu.core.records.errors import Refused
-from enogu.core.records.seed import derive
-from enogu.core.records.shards import Shards
+from enogu.core.records.seed import derive, generator
+from enogu.core.records.shards import FACTOR, Shards
 
 Plan = Callable[..., list[NDArray[np.int64]]]
 
@@ -60,11 +60,17 @@ class LatentSet:
         """Return how many posts an epoch shows."""
         return self.train["post"].n_unique()
 
-    def read(self, frame: pl.DataFrame, rows: NDArray[np.int64]) -> tuple[Tensor, list[int]]:
-        """Return the moments (B, 2C, h, w) float32 and the posts of some rows of one bucket."""
+    def read(
+        self, frame: pl.DataFrame, rows: NDArray[np.int64], *, crop: tuple[int, int] | None = None
+    ) -> tuple[Tensor, list[int]]:
+        """Return the moments (B, 2C, h, w) float32 and the posts of some rows of one bucket.
+
+        Records with a margin are cropped in the middle, or by chance from `crop`: seed and epoch.
+        """
         chosen = frame[rows]
-        moments = torch.from_numpy(self.shards.read(chosen["shard_row"].to_numpy()).astype(np.float32))
-        return moments, chosen["post"].to_list()
+        corners = _corners(chosen, *crop) if crop and chosen["margin"][0] else None
+        moments = self.shards.read(chosen["shard_row"].to_numpy(), corners=corners)
+        return torch.from_numpy(moments.astype(np.float32)), chosen["post"].to_list()
 
 
 def batches(
@@ -83,10 +89,17 @@ def batches(
     while True:
         cut = plan(data.train, batch=batch, seed=seed, epoch=epoch)
         for number in range(first, len(cut)):
-            moments, posts = data.read(data.train, cut[number])
+            moments, posts = data.read(data.train, cut[number], crop=(seed, epoch))
             said = [captions.caption(post, epoch=epoch, set=set) for post in posts]
             yield Batch(moments, encode(said, chunks), epoch, number)
         epoch, first = epoch + 1, 0
+
+
+def _corners(chosen: pl.DataFrame, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Return left and top of every record's crop in an epoch, in latents."""
+    places = chosen["margin"][0] // FACTOR + 1
+    drawn = [generator(seed, "crop", epoch, post).integers(places, size=2) for post in chosen["post"]]
+    return np.array(drawn, np.int64)
 
 
 def encode(captions: list[str], chunks: int) -> Tensor:
