@@ -130,8 +130,8 @@ class Table:
             f"torch {torch.__version__}, {PEER[0]}. `{' '.join(['python -m benchmarks.merge', *sys.argv[1:]])}`",
             "",
             "Wall and CPU in seconds, peak memory in MiB; best of the rounds, inputs dropped from the page cache "
-            "before each. The floor reads the inputs and writes the result with plain sequential read() and write() through "
-            "the page cache, and fsync. enogu hashes inputs and result.",
+            "before each. The floor reads the inputs and writes the result with plain sequential read() and write() "
+            "through the page cache, and fsync. enogu hashes inputs and result.",
             "",
             "| case | floor | enogu | CPU | peak | sd-mecha | CPU | peak | to reach | |",
             "|---|---|---|---|---|---|---|---|---|---|",

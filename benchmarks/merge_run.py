@@ -54,7 +54,7 @@ def unhashed(case: dict[str, Any], files: list[Path], out: Path) -> Callable[[],
 
     for module in (direct, fingerprint):
         module.hashlib = Hashes
-    stream.sha256_direct = lambda _: "0" * 64
+    setattr(stream, "sha256_direct", lambda _: "0" * 64)  # noqa: B010
     return enogu(case, files, out)
 
 
