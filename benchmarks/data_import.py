@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -30,6 +31,7 @@ from enogu.posts.importing import import_posts
 from enogu.posts.sources import find
 
 CHUNK = 100_000  # posts drawn at a time
+DRAWS = 8  # different chunks of tags, used in turn
 # Tags of each kind in the tagcomplete list of Danbooru, and how many of each a post carries on average.
 KINDS = MappingProxyType(
     {
@@ -53,9 +55,10 @@ def vocabulary() -> pl.DataFrame:
     return pl.DataFrame({"id": np.arange(1, len(kinds) + 1), "name": names, "type": kinds})
 
 
-def draw(start: int, count: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+@cache
+def draw(seed: int, count: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return for each kind of tag the rows of posts and the tags' places within the kind, no tag twice on a post."""
-    rng = np.random.default_rng(start)
+    rng = np.random.default_rng(seed)
     drawn = {}
     for kind, (tags, mean) in KINDS.items():
         weights = 1 / np.arange(1, tags + 1) ** ZIPF
@@ -100,7 +103,7 @@ def write_sqlite(path: Path, total: int) -> None:
     offsets = dict(zip(KINDS, np.cumsum([0, *(count for count, _ in KINDS.values())]).tolist(), strict=False))
     relations = 0
     for start, count in chunks(total):
-        drawn = draw(start, count)
+        drawn = draw(start // CHUNK % DRAWS, count)
         rows = np.concatenate([rows for rows, _ in drawn.values()])
         tags = np.concatenate([places + 1 + offsets[kind] for kind, (_, places) in drawn.items()])
         order = np.argsort(rows, kind="stable")
@@ -140,7 +143,7 @@ def write_json(path: Path, total: int) -> None:
             frame = posts(start, count)
             base = pl.DataFrame({"row": np.arange(count)})
             words = {}
-            for kind, (rows, places) in draw(start, count).items():
+            for kind, (rows, places) in draw(start // CHUNK % DRAWS, count).items():
                 pairs = pl.DataFrame({"row": rows, "tag": names[kind].gather(places)})
                 joined = pairs.group_by("row", maintain_order=True).agg(pl.col("tag").str.join(" "))
                 words[f"tag_string_{kind}"] = base.join(joined, on="row", how="left", maintain_order="left")["tag"]

@@ -261,7 +261,8 @@ def test_moebooru_takes_categories_from_its_dump_of_tags(tmp_path):
 
 def test_the_bigquery_mirror_of_danbooru(tmp_path):
     new = {**BIGQUERY, "id": "6000000", "rating": "g", "tags": []}
-    frame, tally = read(lines(tmp_path / "2021000000000000.json", BIGQUERY, new), tmp_path)
+    frame, tally = read(lines(tmp_path / "2021000000000000.json", new, BIGQUERY), tmp_path)
+    frame = frame.sort("id")
     first = frame.row(0, named=True)
     assert (first["id"], first["source"], first["width"], first["score"]) == (263167, "danbooru", 850, 6)
     assert frame["rating"].to_list() == ["unknown", "general"]  # an s of those years says too little

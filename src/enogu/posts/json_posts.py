@@ -21,32 +21,34 @@ from enogu.posts.packed import Block, blocks, head
 from enogu.posts.pages import pages
 
 PEEK = 1 << 20  # bytes in which the first post must end
+LOOKED_AT = 100  # posts, to find one that shows its blueprint
 PAGED = 20_000  # posts of pages in one batch
 PAGE = re.compile(rb"\s*(\[|\{\s*(\n|\"posts\"\s*:\s*\[))")  # how a page begins, and a line does not
 MARK = b"\xef\xbb\xbf"  # of UTF-8, which some editors write
 
 
-def first_post(path: Path) -> Any:
-    """Return the first post of a file, if it is JSON at all."""
+def first_posts(path: Path) -> list[dict[str, Any]]:
+    """Return some posts of the beginning of a file, if they are JSON at all."""
     text = head(path, PEEK)
-    if PAGE.match(text.removeprefix(MARK)):
-        return next((post for _, post in pages(path) if isinstance(post, dict)), None)
-    for line in text.splitlines():
-        post = parsed(line)
-        if isinstance(post, dict):
-            return post
-    return None
+    paged = PAGE.match(text.removeprefix(MARK))
+    found = (post for _, post in pages(path)) if paged else map(parsed, text.splitlines())
+    return [post for post in islice(found, LOOKED_AT) if isinstance(post, dict)]
+
+
+def blueprint_of(path: Path, names: tuple[str, ...]) -> Blueprint | None:
+    """Return the blueprint of a file: that of the first post which has one."""
+    return next(filter(None, (fitting(post, names) for post in first_posts(path))), None)
 
 
 def seen(path: Path) -> str:
     """Say what a file's first post is like."""
-    post = first_post(path)
-    return f"its first post has {', '.join(list(post)[:12])}" if post else "it begins with no JSON object"
+    posts = first_posts(path)
+    return f"its first post has {', '.join(list(posts[0])[:12])}" if posts else "it begins with no JSON object"
 
 
 def fits(*names: str) -> Callable[[Path], bool]:
     """Return the function that tells whether a file's first post has one of some blueprints."""
-    return lambda path: fitting(first_post(path), names) is not None
+    return lambda path: blueprint_of(path, names) is not None
 
 
 def reader(*names: str) -> Callable[[Path, Asked], Iterator[Batch]]:
@@ -66,7 +68,7 @@ class Form:
 
     def __init__(self, source: Path, names: tuple[str, ...], asked: Asked) -> None:
         """Look at the first post, and read the table of tags where posts give names alone."""
-        blueprint = fitting(first_post(source), names)
+        blueprint = blueprint_of(source, names)
         if blueprint is None:
             raise Refused(f"posts.source: {source} has no post in the form of {' or '.join(names)}")
         self.blueprint, self.names = blueprint, names

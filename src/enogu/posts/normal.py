@@ -47,7 +47,7 @@ def normal(batch: Batch, *, site: str, ratings: Mapping[str, str], file: str) ->
         rating=rating.str.to_lowercase().replace_strict(dict(ratings), default="unknown", return_dtype=pl.String),
         rating_raw=rating,
         created_at=_time(pl.col("created_at"), frame.schema["created_at"]),
-        image=_text(pl.col("image")),
+        image=_path(pl.col("image")),
     )
     withheld = frame["withheld"] if "withheld" in frame.columns else pl.lit(False)
     return plain.with_columns(
@@ -81,6 +81,11 @@ def _number(value: pl.Expr, held: pl.DataType, wanted: pl.DataType) -> pl.Expr:
 def _text(value: pl.Expr) -> pl.Expr:
     text = value.cast(pl.String).str.strip_chars()
     return pl.when(text != "").then(text)
+
+
+def _path(value: pl.Expr) -> pl.Expr:
+    text = _text(value)
+    return pl.when(~text.str.contains("\0", literal=True)).then(text)  # which no file can be called
 
 
 def _truth(flag: pl.Expr) -> pl.Expr:

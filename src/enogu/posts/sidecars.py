@@ -110,19 +110,11 @@ def _tags(value: dict[str, Any]) -> dict[str, list[str]]:
     """Collect tags by category; of a flat list what is in no category is general."""
     kinds: dict[str, list[str]] = {}
     for kind in KINDS:
-        words = next(
-            (
-                _words(_at(value, path))
-                for path in (f"tags_{kind}", f"tag_string_{kind}", f"tags.{kind}")
-                if _at(value, path) is not None
-            ),
-            [],
-        )
-        kinds.setdefault(f"tags_{FOLDED.get(kind, kind)}", []).extend(words)
+        there = (_at(value, path) for path in (f"tags_{kind}", f"tag_string_{kind}", f"tags.{kind}"))
+        words: Any = next((words for words in there if words is not None), [])
+        kinds.setdefault(f"tags_{FOLDED.get(kind, kind)}", []).extend(_words(words))
     known = {word for words in kinds.values() for word in words}
-    flat: Any = next(
-        (_at(value, name) for name in ("tags", "tag_string") if isinstance(_at(value, name), str | list)), []
-    )
+    flat: Any = next((value[name] for name in ("tags", "tag_string") if isinstance(value.get(name), str | list)), [])
     kinds["tags_general"] += [word for word in _words(flat) if word not in known]
     return kinds
 
