@@ -7,9 +7,9 @@ from pathlib import Path
 
 from enogu.core.networks.keys import TEXT_ENCODERS, place
 from enogu.core.networks.pipeline import write_pipeline
-from enogu.core.networks.rewrite import Conversion, Rewrite
+from enogu.core.networks.rewrite import Conversion, Rewrite, pour
 from enogu.core.networks.source import open_source
-from enogu.core.networks.stream import Written, as_bytes, open_writer
+from enogu.core.networks.stream import Written, open_writer
 from enogu.core.records.errors import Refused
 from enogu.core.records.progress import Progress, silent
 
@@ -51,7 +51,7 @@ def convert(
 def _write(out: Path, work: Rewrite, progress: Progress) -> Written:
     with open_writer(out, work.specs, work.metadata) as writer:
         for done, name in enumerate(writer.infos):
-            writer.write(name, as_bytes(work.tensor(name).contiguous()))
+            pour(writer, name, work.pieces(name))
             progress(done + 1, len(work.specs), "tensors")
     assert writer.written is not None
     return writer.written

@@ -1,5 +1,6 @@
 """Diffusers folders, written: the components' weights under diffusers' names, and their settings beside them."""
 
+import math
 import os
 import secrets
 import shutil
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from enogu.core.networks import settings
@@ -15,8 +17,8 @@ from enogu.core.networks.diffusers import FOLDERS, Spelling, spellings
 from enogu.core.networks.header import Spec
 from enogu.core.networks.keys import place
 from enogu.core.networks.layouts import Layout
-from enogu.core.networks.rewrite import Rewrite
-from enogu.core.networks.stream import as_bytes, open_writer
+from enogu.core.networks.rewrite import Rewrite, pour
+from enogu.core.networks.stream import open_writer
 from enogu.core.records.errors import Refused
 from enogu.core.records.files import write_json
 from enogu.core.records.progress import Progress, silent
@@ -32,13 +34,15 @@ class _Piece:
     spelling: Spelling
     index: int
 
-    def of(self, whole: Tensor) -> Tensor:
-        """Return the piece."""
+    def cut(self, work: Rewrite) -> Iterator[Tensor]:
+        """Yield the piece's elements, flat."""
+        shape = work.specs[self.key].shape
+        size = math.prod(shape) // len(self.spelling.names)
+        found = work.pieces(self.key, self.index * size, (self.index + 1) * size)
         if self.spelling.turned:
-            return whole.t()
-        if self.spelling.flat:
-            return whole.reshape(whole.shape[:2])
-        return whole.chunk(len(self.spelling.names))[self.index]
+            yield torch.cat(list(found)).reshape(shape).t().reshape(-1)
+        else:
+            yield from found
 
 
 def write_pipeline(
@@ -61,8 +65,7 @@ def write_pipeline(
             }
             with open_writer(path, specs, {"format": "pt"}) as writer:
                 for name in writer.infos:
-                    piece = pieces[name]
-                    writer.write(name, as_bytes(piece.of(work.tensor(piece.key)).contiguous()))
+                    pour(writer, name, pieces[name].cut(work))
                     done += 1
                     progress(done, total, "tensors")
         _write_settings(folder, chosen, work, parts=parts)

@@ -1,7 +1,7 @@
 """What a conversion makes of every tensor: its origin, its new dtype, its repair."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,13 +24,14 @@ from enogu.core.networks.keys import NAMES, place, why_fixed
 from enogu.core.networks.layouts import Layout, find_layout, within
 from enogu.core.networks.prediction import SPEC_KEY, SPEC_WORDS, Prediction, markers, measured
 from enogu.core.networks.source import Source
-from enogu.core.networks.stream import HASH_PLACEHOLDER
+from enogu.core.networks.stream import HASH_PLACEHOLDER, StreamWriter, as_bytes
 from enogu.core.records.errors import Failed, Refused, unknown
 
 WIDE_DTYPES: Mapping[str, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 TARGETS = ("same", *WIDE_DTYPES, *DTYPES)
 LAYOUTS = ("single", "diffusers")
 PREDICTIONS = ("", "eps", "v")
+PIECE = 1 << 22  # elements converted at once
 OTHER_SHAPE = 0.1  # with more than this share of its tensors missing or misshapen, a part is of another family
 
 
@@ -74,7 +75,7 @@ class Rewrite:
         self.layout = find_layout(main.header)
         self.repaired: list[str] = []
         self.dropped: list[str] = []
-        self.errors: dict[str, float] = {}
+        self._lost: dict[str, tuple[float, float]] = {}  # sums of squares: of what rounding lost, of the weights
         self.origin = {key: (main, key) for key in main.header.tensors if place(key).component not in parts}
         for component, source in parts.items():
             self.origin |= _part(component, source, main, chosen=self.layout)
@@ -108,37 +109,51 @@ class Rewrite:
             kept[QUANTIZATION] = quantization_note(dict.fromkeys(layers, DTYPES[self.change.dtype]))
         return kept
 
-    def tensor(self, key: str) -> Tensor:
-        """Return one tensor as it is written."""
+    def pieces(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[Tensor]:
+        """Yield elements of a tensor as they are written, flat, a piece at a time."""
+        spec = self.specs[key]
+        end = math.prod(spec.shape) if stop is None else stop
+        if key in self.side or key in self.scaled or place(key).fixed == "ids":
+            yield self._small(key).reshape(-1)[start:end]
+            return
+        source, name = self.origin[key]
+        for begin in range(start, end, PIECE):
+            values = source.stretch(name, begin, min(begin + PIECE, end))
+            narrow_it = spec.dtype in DTYPES.values() and values.dtype != spec.dtype
+            yield self._narrowed(key, values, spec.dtype) if narrow_it else self._finite(key, values, spec.dtype)
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """Return how much of each 8-bit weight was lost, relative to its size."""
+        return {key: math.sqrt(lost / max(size, 1e-60)) for key, (lost, size) in self._lost.items()}
+
+    def _small(self, key: str) -> Tensor:
         if key in self.side:
             return self.side[key]
-        spec = self.specs[key]
         source, name = self.origin[key]
         if key in self.scaled:
             return source.whole(source.slots[name].parts[0])
-        values = source.stretch(name, 0, math.prod(spec.shape)).reshape(spec.shape)
-        if place(key).fixed == "ids":
-            return self._ids(key, values)
-        if spec.dtype in DTYPES.values() and values.dtype != spec.dtype:
-            return self._narrowed(key, values, spec.dtype)
-        return self._finite(key, values, values.to(spec.dtype))
+        return self._ids(key, source.tensor(name))
 
     def _narrowed(self, key: str, values: Tensor, dtype: torch.dtype) -> Tensor:
         scale = next((float(self.side[name]) for name in self._scale_names(key) if name in self.side), 1.0)
-        rounded = narrow(self._finite(key, values, values), dtype, scale)
-        lost = (rounded.float() * scale - values.float()).norm() / values.float().norm().clamp(min=1e-30)
-        self.errors[key] = float(lost)
+        wide = self._finite(key, values, torch.float32)
+        rounded = narrow(wide, dtype, scale)
+        apart, (lost, size) = (rounded.float() * scale - wide).double(), self._lost.get(key, (0.0, 0.0))
+        self._lost[key] = lost + float(apart @ apart), size + float(wide.double() @ wide.double())
         return rounded
 
-    def _finite(self, key: str, before: Tensor, after: Tensor) -> Tensor:
-        wide = after if after.itemsize > 1 else after.float()  # torch does not sum 8-bit floats
-        sound = self.change.nonfinite == "keep" or not after.is_floating_point() or not after.numel()
+    def _finite(self, key: str, values: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return values in another dtype, none of them NaN or infinite unless that is allowed."""
+        result = values.to(dtype)
+        wide = result if result.itemsize > 1 else result.float()  # torch does not sum 8-bit floats
+        sound = self.change.nonfinite == "keep" or not wide.is_floating_point()
         if sound or bool(wide.sum(dtype=torch.float32).isfinite()) or bool(wide.isfinite().all()):
-            return after
-        if not bool(before.float().isfinite().all()):
+            return result
+        if not bool(values.float().isfinite().all()):
             raise Failed(f"{key} holds NaN or infinities; mend it, or let it through with --keep-nonfinite")
-        kind = str(after.dtype).removeprefix("torch.")
-        raise Failed(f"{key} does not fit into {kind}: it reaches {float(before.abs().max()):g}; choose bf16 or fp32")
+        kind = str(dtype).removeprefix("torch.")
+        raise Failed(f"{key} does not fit into {kind}: it reaches {float(values.abs().max()):g}; choose bf16 or fp32")
 
     def _specs(self) -> Iterator[tuple[str, Spec]]:
         for key, (source, name) in self.origin.items():
@@ -214,6 +229,15 @@ class Rewrite:
                 del self.origin[key]
                 self.dropped.append(key)
         return Prediction(self.change.predicts or told.kind, zero, told.source)
+
+
+def pour(writer: StreamWriter, name: str, pieces: Iterable[Tensor]) -> None:
+    """Write a tensor that comes in flat pieces."""
+    offset = 0
+    for piece in pieces:
+        data = as_bytes(piece.contiguous())
+        writer.write(name, data, offset=offset)
+        offset += len(data)
 
 
 def _part(component: str, source: Source, main: Source, *, chosen: Layout | None) -> dict[str, tuple[Source, str]]:
