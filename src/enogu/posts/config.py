@@ -31,6 +31,7 @@ class Where:
     caps: Mapping[str, int] = field(default_factory=dict)  # { artist = 5000 }: at most so many of each; or of one tag
     part: tuple[float, float] = (0.0, 1.0)  # a seeded share, as [0.9, 1.0] held out from [0.0, 0.9]
     sample: int | None = None  # at most so many posts, drawn by the seed
+    distinct: int | None = None  # of pictures within so many of 64 bits (3 is safe for millions) keep the best score
 
     def __post_init__(self) -> None:
         """Refuse what can choose nothing."""
@@ -50,6 +51,8 @@ class Where:
                 raise Refused(
                     f"where.caps.{name} = {most}: give at least 1; to leave a tag out say -{name} in where.query"
                 )
+        if self.distinct is not None and not 0 <= self.distinct <= 16:
+            raise Refused(f"where.distinct = {self.distinct}: give 0 to 16 of 64 bits, or leave it out")
         if self.sample is not None and self.sample < 1:
             raise Refused(f"where.sample = {self.sample}: give at least 1, or leave it out for all")
 

@@ -13,21 +13,25 @@ import numpy.typing as npt
 import polars as pl
 
 from enogu.core.records.posts import CATEGORIES
-from enogu.core.records.tag_relations import Pairs, canonical, closure
+from enogu.core.records.tag_relations import canonical, closure
 from enogu.posts.query import And, Between, Known, Like, Not, OneOf, Or, Query, Tag
 from enogu.posts.query_columns import Column
 from enogu.posts.tag_index import Bools, TagIndex, regex
 
 Values = npt.NDArray[Any]
-OFFERED = 20_000  # of the commonest tags are looked through for a near name
+OFFERED = 5_000  # of the commonest tags are looked through for a near name
 
 
 @dataclass(frozen=True)
 class Relations:
     """What tags stand for, and what they imply."""
 
-    aliases: Pairs = ()
-    implications: Pairs = ()
+    aliases: tuple[tuple[str, str], ...] = ()
+    implications: tuple[tuple[str, str], ...] = ()
+
+    def __bool__(self) -> bool:
+        """Tell whether there are any."""
+        return bool(self.aliases or self.implications)
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -91,9 +95,12 @@ def strangers(query: Query, index: TagIndex, relations: Relations) -> Iterator[t
 
 def _alike(pattern: str, index: TagIndex, relations: Relations) -> set[str]:
     """Return the tags of a shape under any of their names, and what implies them."""
+    here = index.like(pattern)
+    if not relations:
+        return set(here)
     elsewhere = pl.Series([*relations.names, *relations.implying], dtype=pl.String)  # it may be that no post says so
     more = elsewhere.filter(elsewhere.str.contains(regex(pattern)))
-    return set().union(*(relations.meaning(tag) for tag in (*index.like(pattern), *more)))
+    return set().union(*(relations.meaning(tag) for tag in (*here, *more)))
 
 
 def _nearest(name: str, index: TagIndex) -> str:

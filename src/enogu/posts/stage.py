@@ -17,6 +17,7 @@ from enogu.core.records.posts import MANIFEST_SCHEMA
 from enogu.core.records.tag_relations import read_pairs
 from enogu.posts.audit import Limits, audit
 from enogu.posts.config import PostsConfig
+from enogu.posts.duplicates import best, grouped, seen
 from enogu.posts.importing import Tally, import_posts
 from enogu.posts.opt_out import LIST, Post, opted_out
 from enogu.posts.query_masks import Relations
@@ -40,6 +41,9 @@ def run(config: PostsConfig, job: Job) -> dict[str, Any]:
     looked = audit(chosen, root, limits, threads=job.threads, progress=job.progress, keep=job.out / "audit")
     fit, unfit = looked.filter(pl.col("reason") == ""), looked.filter(pl.col("reason") != "")
     funnel = {"read": tally.read, "not on the blocklist": tally.read - tally.blocked, **funnel, "image": len(fit)}
+    if config.where.distinct is not None:
+        fit = best(grouped(fit, seen(job.out), config.where.distinct)).drop("group")
+        funnel["best of its group"] = len(fit)
     _write_skipped(job.out, tally, unfit)
     if fit.is_empty():
         raise Refused(f"no post is left of {given}:\n{show(funnel)}\n{_advice(unfit, selection)}")

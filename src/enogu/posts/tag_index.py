@@ -58,8 +58,11 @@ class TagIndex:
     def tagged(self, names: Iterable[str]) -> Bools:
         """Return which posts have at least one of these tags."""
         mask = np.zeros(self.posts, dtype=bool)
-        for rows in self.rows(self.tags.filter(pl.col("tag").is_in(list(names)))):
-            mask[rows] = True
+        found = self.tags.filter(pl.col("tag").is_in(list(names)))
+        starts, stops = found["start"].to_numpy(), (found["start"] + found["count"]).to_numpy()
+        ahead = np.flatnonzero(np.append(starts[1:] != stops[:-1], True)[: len(starts)])  # 1* lies in one piece
+        for start, stop in zip(starts[np.append(0, ahead[:-1] + 1)], stops[ahead], strict=True) if len(starts) else ():
+            mask[self._rows[start:stop]] = True
         return mask
 
     def counts(self, names: Iterable[str]) -> dict[str, int]:

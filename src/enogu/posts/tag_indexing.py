@@ -122,10 +122,12 @@ class _Spill:
         """Sort the rows of a chunk by tag; a tag that a post has twice counts once."""
         keys = []
         for place, column in enumerate(_LISTS):
-            tags = frame[column].explode(empty_as_null=False).cast(pl.Categorical(self._names))
+            lists = frame[column] if not frame[column].null_count() else frame[column].fill_null([])
+            tags = lists.explode(empty_as_null=False).cast(pl.Categorical(self._names))
             codes = tags.to_physical().fill_null(NO_TAG).to_numpy()
-            rows = np.repeat(np.arange(len(frame), dtype=np.uint64), frame[column].list.len().fill_null(0).to_numpy())
-            codes, rows = (codes[codes != NO_TAG], rows[codes != NO_TAG]) if NO_TAG in codes else (codes, rows)
+            rows = np.repeat(np.arange(len(frame), dtype=np.uint64), lists.list.len().to_numpy())
+            if tags.null_count():
+                codes, rows = codes[codes != NO_TAG], rows[codes != NO_TAG]
             self._count(place, codes)
             keys.append(codes.astype(np.uint64) << np.uint64(CHUNK_BITS) | rows)
         merged = np.sort(np.concatenate(keys))
