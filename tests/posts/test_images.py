@@ -141,6 +141,23 @@ def test_posts_from_a_dump_with_their_pictures_in_tars(tmp_path, freeze):
     assert summary["skipped"] == {"empty": 1, "missing": 1}
 
 
+def test_pictures_in_whichever_tar_holds_them(tmp_path, freeze):
+    hidden = {key: value for key, value in post(5).items() if key != "md5"}
+    write_json_lines(tmp_path / "booru", [*(post(number) for number in (1, 2, 3, 4)), hidden])
+    pack(tmp_path / "pool/original/data-0001.tar", {"1.webp": png(1), "2.png": png(2), "5.png": png(5)}, index=True)
+    pack(tmp_path / "pool/recent/data-1001.tar", {"2.png": png(22), "3.png": png(3)})
+    config = {"images": str(tmp_path / "pool"), "file": "*.tar/{id}"}
+    folder, summary = freeze(tmp_path / "booru", config=config)
+    assert read_manifest(folder).frame["image"].to_list() == [
+        "original/data-0001.tar/1.webp",
+        "recent/data-1001.tar/2.png",
+        "recent/data-1001.tar/3.png",
+    ]
+    assert summary["skipped"] == {"missing": 1}
+    with pytest.raises(Refused, match="there is no tar below"):
+        freeze(tmp_path / "booru", out="none", config={"file": "*.tar/{id}"})
+
+
 @pytest.mark.parametrize("whole", [True, False])
 def test_webdataset_shards(tmp_path, freeze, whole):
     shard = {

@@ -19,6 +19,7 @@ from enogu.core.records.errors import Refused
 from enogu.core.records.files import atomic_path, read_json, write_bytes, write_json
 from enogu.core.records.posts import SCHEMA
 from enogu.core.records.progress import Progress
+from enogu.posts import pool
 from enogu.posts.batch import Asked, Batch, Skip
 from enogu.posts.blocklist import blocked
 from enogu.posts.categories import beside
@@ -61,6 +62,8 @@ def import_posts(path: Path, source: Source, target: Path, *, config: PostsConfi
         return tally
     for counts in parts.done:
         tally.add(counts)
+    if config.file.startswith(pool.ANY):
+        parts.pool = pool.members(image_root(path, config))
     asked = Asked(scratch=parts.folder, after=parts.mark, tags=tags, columns=config.columns)
     waiting: list[Batch] = []
     for batch in source.read(path, asked):
@@ -78,12 +81,18 @@ def import_posts(path: Path, source: Source, target: Path, *, config: PostsConfi
     return tally
 
 
+def image_root(path: Path, config: PostsConfig) -> Path:
+    """Return the folder that the paths of images start from."""
+    return Path(config.images).expanduser() if config.images else path if path.is_dir() else path.parent
+
+
 class Parts:
     """The folder of what is already imported: NUMBER.parquet, NUMBER.skipped, and NUMBER.json that seals both."""
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
         """Take up what an import of the same source left, or begin anew."""
         self.folder = folder
+        self.pool: pl.DataFrame | None = None  # of tars that hold the pictures, somewhere
         self.done: list[dict[str, Any]] = []
         if not (folder / "source.json").exists() or read_json(folder / "source.json") != identity:
             shutil.rmtree(folder, ignore_errors=True)
@@ -108,6 +117,7 @@ class Parts:
         frames = [pl.DataFrame(schema=SCHEMA)]
         for batch in batches:
             frame = _normal(batch, source, config)
+            frame = frame if self.pool is None else pool.placed(frame, self.pool)
             noted += remarks(batch.raw, frame)
             skipped += [Skip(f"post {number}", "negative id") for number in frame["id"].filter(frame["id"] < 0)]
             counts["read"] += len(frame)
@@ -150,7 +160,7 @@ def _normal(batch: Batch, source: Source, config: PostsConfig) -> pl.DataFrame:
 def _identity(files: Iterable[Path], config: PostsConfig) -> dict[str, Any]:
     """Return what must be the same for an import to be gone on with."""
     seen = [[str(file.resolve()), *_state(file)] for file in files if file.exists()]
-    read = {name: getattr(config, name) for name in ("format", "file", "ratings")}
+    read = {name: getattr(config, name) for name in ("format", "file", "images", "ratings")}
     return {"form": FORM, "files": seen, **read, "columns": dict(config.columns)}
 
 

@@ -85,16 +85,21 @@ class Index:
         return offset, size
 
 
-@lru_cache(maxsize=TARS)
-def _index(tar: Path, size: int, changed: int) -> Index:
-    beside = tar.with_suffix(".json")
+def listing(tar: Path) -> list[Member]:
+    """Return what a tar holds, by the index beside it where that fits, else by looking through it."""
+    size = tar.stat().st_size
     try:
-        listed = json.loads(beside.read_bytes())
+        listed = json.loads(tar.with_suffix(".json").read_bytes())
         if listed.get("filesize", size) == size:  # else the tar was written anew since
-            return Index([_listed(name, entry, size) for name, entry in listed["files"].items()])
+            return [_listed(name, entry, size) for name, entry in listed["files"].items()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # no index, or none of this form
-    return Index(list(members(tar)))
+    return list(members(tar))
+
+
+@lru_cache(maxsize=TARS)
+def _index(tar: Path, size: int, changed: int) -> Index:
+    return Index(listing(tar))
 
 
 def _listed(name: str, entry: dict[str, Any], limit: int) -> Member:
