@@ -281,6 +281,23 @@ def test_peft_keeps_alpha_in_the_header(tmp_path: Path) -> None:
         np.testing.assert_allclose(found, factor * plain.numpy(), rtol=1e-12)
 
 
+def test_peft_keeps_alpha_beside_the_file(tmp_path: Path) -> None:
+    module = "base_model.model.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
+    style = {f"{module}.lora_B.weight": noise(6, 4), f"{module}.lora_A.weight": noise(4, 8)}
+    settings = {"r": 4, "lora_alpha": 2, "use_rslora": False, "alpha_pattern": {}, "rank_pattern": {}}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
+    plain = noise(6, 4).double() @ noise(4, 8).double()
+    np.testing.assert_allclose(change(tmp_path, f"{LINEAR}.weight", style), 0.5 * plain.numpy(), rtol=1e-12)
+
+
+def test_a_missing_alpha_is_told(tmp_path: Path) -> None:
+    parts, _ = lora(True)
+    files = {"base": file(tmp_path, "base", checkpoint())}
+    files["style"] = file(tmp_path, "style", named(LINEAR, {k: v for k, v in parts.items() if k != "alpha"}))
+    plan = make_plan(MergeConfig(formula="base + style"), stage.read_headers(files))
+    assert "style: 1 modules have no alpha; it is taken for their rank (scale 1)" in plan.warnings
+
+
 # --- in formulas
 
 

@@ -16,8 +16,10 @@ from enogu.merge.adapters.decode import decode
 from enogu.merge.adapters.modules import Modules, gather
 from enogu.merge.adapters.names import Names, Shapes, Site, names
 
+SCALED = {"alpha", "diff", "k1", "k2"}  # parts beside which no alpha is missed
 SHOWN = 3  # names that a message gives
 PEFT_SETTINGS = "lora_adapter_metadata"  # diffusers' name for PEFT's configuration in the header
+PEFT_FILE = "adapter_config.json"  # PEFT's own, beside the weights
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Coverage:
     unknown: tuple[str, ...]
     unread: Mapping[str, int]
     other: tuple[str, ...]
+    unscaled: int = 0  # modules of two factors without an alpha
 
     def notes(self) -> Iterator[str]:
         """Yield what a maker should know."""
@@ -60,6 +63,8 @@ class Coverage:
             yield f"{len(self.unknown)} of {every} modules have no place in the model: {shown}"
         for kind, count in self.unread.items():
             yield f"{count} tensors of {kind} are not read"
+        if self.unscaled:
+            yield f"{self.unscaled} modules have no alpha; it is taken for their rank (scale 1)"
         if self.other:
             yield f"{len(self.other)} tensors are of no known kind, for example {self.other[0]}"
 
@@ -67,7 +72,7 @@ class Coverage:
 def bind(file: Reader, shapes: Shapes) -> tuple[list[Bound], Coverage]:
     """Find the place of every module, or refuse the file with the likely reason."""
     found = gather(file.header.tensors)
-    places, settings = names(shapes), _settings(file.header)
+    places, settings = names(shapes), _settings(file)
     bound, unknown = [], []
     for module, parts in found.parts.items():
         site = places.find(module)
@@ -82,7 +87,8 @@ def bind(file: Reader, shapes: Shapes) -> tuple[list[Bound], Coverage]:
         unknown += [] if placed else [module]
     if not bound or len(unknown) > len(bound):
         raise Refused(f"{file.path}: {_misfit(found, file.header, unknown)}")
-    return bound, Coverage(len(bound), tuple(unknown), found.unread, found.other)
+    unscaled = sum(module.alpha is None and not SCALED & {part for part, _ in module.parts} for module in bound)
+    return bound, Coverage(len(bound), tuple(unknown), found.unread, found.other, unscaled)
 
 
 def _weight(
@@ -150,22 +156,35 @@ def _misfit(found: Modules, header: Header, unknown: list[str]) -> str:
     return f"{len(unknown)} of {len(found.parts)} modules, such as {unknown[0]}, have no place in the model; {reason}"
 
 
-def _settings(header: Header) -> Mapping[str, Any]:
+def _settings(file: Reader) -> Mapping[str, Any]:
+    """Return PEFT's settings as diffusers writes them into the header, or from the file that PEFT leaves beside it."""
+    if PEFT_SETTINGS in file.header.metadata:
+        return _decoded(file.header.metadata[PEFT_SETTINGS])
+    beside = file.path.parent / PEFT_FILE
+    if not beside.exists():
+        return {}
+    found = _decoded(beside.read_text(encoding="utf-8", errors="replace"))
+    return {f"base_model.{name}": value for name, value in found.items()}
+
+
+def _decoded(text: str) -> Mapping[str, Any]:
     try:
-        found = json.loads(header.metadata.get(PEFT_SETTINGS, "{}"))
+        found = json.loads(text)
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
 
 
 def _alpha(module: str, settings: Mapping[str, Any]) -> float | None:
-    """Return PEFT's alpha from the settings in the header; with rank-stabilised scaling (Kalajdzievski 2023,
-    arXiv 2312.03732) the one that gives the same scale over the rank.
+    """Return PEFT's alpha; with rank-stabilised scaling the one that gives the same scale over the rank.
+
+    Kalajdzievski 2023, arXiv 2312.03732.
     """
     component, _, inner = module.partition(".")
     alpha = settings.get(f"{component}.lora_alpha")
     if not isinstance(alpha, int | float):
         return None
+    inner = inner.removeprefix("model.")
     patterns, ranks = settings.get(f"{component}.alpha_pattern") or {}, settings.get(f"{component}.rank_pattern") or {}
     alpha = float(patterns.get(inner, alpha))
     rank = float(ranks.get(inner, settings.get(f"{component}.r", 0)))
