@@ -79,14 +79,14 @@ class Engine:
         for slab in run.slabs():
             if not free:
                 done += self._land(flight.popleft(), writer, free)
-                self.progress(done, total, "bytes")
+                self.progress(done >> 20, total >> 20, "MiB")
             memory, out = free.pop()
             loaded = run.crew.read.submit(run.loader.load, slab, memory)
             computed = run.crew.compute.submit(run.compute, loaded, out)
             flight.append(_Flight(computed, hashes.feed(loaded), (memory, out)))
         while flight:
             done += self._land(flight.popleft(), writer, free)
-            self.progress(done, total, "bytes")
+            self.progress(done >> 20, total >> 20, "MiB")
 
     def _land(self, flight: "_Flight", writer: StreamWriter, free: list[tuple[Memory, Memory]]) -> int:
         written = 0

@@ -1,0 +1,166 @@
+"""What a merge will cost: bytes, memory, and seconds at the rates that disk, hash and arithmetic show now."""
+
+import hashlib
+import math
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from enogu.core.networks.direct import BLOCK_BYTES, BLOCKS, BlockWriter, DirectFile, room, room_for
+from enogu.core.networks.folder import files_of
+from enogu.merge.algebra import Adapted, Applied, Combination
+from enogu.merge.computation import PIECE, Computation
+from enogu.merge.engine import MEMORY
+from enogu.merge.evaluate import unit
+from enogu.merge.inputs import Input, open_inputs
+from enogu.merge.plan import KeyPlan, Plan
+
+PROBE_BLOCKS = 8  # read, hashed and written to learn the rates: 64 MiB, a tenth of a second
+SAMPLE = 1 << 20  # elements of a tensor whose arithmetic is timed
+PROGRAM = 340 << 20  # Python, torch, and what their allocators keep of what was used
+WIDE = 8  # bytes of an element at work, in double precision
+
+
+@dataclass(frozen=True)
+class Costs:
+    """An estimate; rates in bytes per second, `write_rate` 0 where no place to write was named."""
+
+    read_bytes: int
+    write_bytes: int
+    read_rate: float
+    write_rate: float
+    hash_rate: float
+    compute_seconds: float
+    peak_bytes: int
+    free_bytes: int
+
+    @property
+    def seconds(self) -> float:
+        """Return the time: the slower of disk and processor, then the hash of the finished file."""
+        disk = self.read_bytes / self.read_rate + self.write_bytes / (self.write_rate or self.read_rate)
+        hashing = (self.read_bytes + self.write_bytes) / self.hash_rate
+        return max(disk, (hashing + self.compute_seconds) / 2) + self.write_bytes / self.hash_rate
+
+    def text(self) -> str:
+        """Return one line."""
+        written = f", writes at {_mib(self.write_rate)}/s" if self.write_rate else ""
+        return (
+            f"reads {_mib(self.read_bytes)} at {_mib(self.read_rate)}/s{written}, hashes at {_mib(self.hash_rate)}/s: "
+            f"about {self.seconds:.0f} s, at most {_mib(self.peak_bytes)} of memory"
+        )
+
+
+def costs(plan: Plan, files: Mapping[str, Path], out: Path | None, *, threads: int) -> Costs:
+    """Measure rates for a moment and estimate what a plan will take."""
+    paths = list(dict.fromkeys(file for name in plan.sources for file in files_of(files[name])))
+    largest = max(paths, key=lambda path: path.stat().st_size)
+    read_rate, hash_rate = _read_rates(largest)
+    folder = out.parent if out and out.parent.is_dir() else None
+    return Costs(
+        read_bytes=sum(path.stat().st_size for path in paths),
+        write_bytes=plan.out_bytes,
+        read_rate=read_rate,
+        write_rate=_write_rate(folder) if folder else 0.0,
+        hash_rate=hash_rate,
+        compute_seconds=_compute_seconds(plan, files),
+        peak_bytes=peak_bytes(plan, threads),
+        free_bytes=shutil.disk_usage(folder or Path()).free,
+    )
+
+
+def peak_bytes(plan: Plan, threads: int) -> int:
+    """Return the most memory that a merge of a plan takes, the program itself included."""
+    merged = [item for item in plan.kept.values() if item.action == "merged"]
+    work = max((_at_work(item) for item in merged), default=0)
+    return PROGRAM + MEMORY + MEMORY // 2 + (BLOCKS + 2) * BLOCK_BYTES + threads * work
+
+
+def _at_work(item: KeyPlan) -> int:
+    """Return what one thread holds of a tensor: the elements that stay together, once per value, and candidates."""
+    together = min(max(unit(item.result, item.spec.shape), PIECE), max(math.prod(item.spec.shape), 1))
+    values = max(_values(item.result), 1)
+    candidates = math.prod(item.spec.shape) // 16 * values  # of a selection: what a bracket and a sample hold
+    return WIDE * (together * (values + 6) + candidates)
+
+
+def _values(combination: Combination) -> int:
+    """Return how many values are held at once."""
+    return sum(
+        sum(map(_values, node.tensors)) if isinstance(node, Applied) else 1 + isinstance(node, Adapted)
+        for node, _ in combination.terms
+    )
+
+
+def _read_rates(path: Path) -> tuple[float, float]:
+    digest, memory = hashlib.sha256(), room(room_for(BLOCK_BYTES))
+    with DirectFile(path) as file:
+        stop = min(PROBE_BLOCKS * BLOCK_BYTES, file.size)
+        started = time.perf_counter()
+        for start in range(0, stop, BLOCK_BYTES):
+            file.read(start, min(start + BLOCK_BYTES, stop), memory)
+        reading = max(time.perf_counter() - started, 1e-9)
+    hashing = _seconds(lambda: digest.update(memory[: min(stop, BLOCK_BYTES)]))
+    return stop / reading, min(stop, BLOCK_BYTES) / hashing
+
+
+def _write_rate(folder: Path) -> float:
+    size = PROBE_BLOCKS * BLOCK_BYTES
+    block = room(BLOCK_BYTES)
+
+    def write(path: Path) -> None:
+        writer = BlockWriter(path, size=size, skip=size)
+        try:
+            for _ in range(PROBE_BLOCKS):
+                writer.append(block)
+            writer.finish()
+            writer.replace(b"")
+        finally:
+            writer.close()
+
+    with tempfile.TemporaryDirectory(prefix=".enogu-probe-", dir=folder) as probe:
+        return size / _seconds(lambda: write(Path(probe) / "probe"))
+
+
+def _compute_seconds(plan: Plan, files: Mapping[str, Path]) -> float:
+    """Time the largest small tensor of each kind of value, with its reads from the page cache, and scale it up."""
+    kinds: dict[str, list[KeyPlan]] = {}
+    for item in plan.kept.values():
+        if item.action == "merged":
+            kinds.setdefault(_kind(item.result), []).append(item)
+    total = 0.0
+    with open_inputs({name: files[name] for name in plan.sources}) as readers:
+        computation = Computation(plan)
+        for items in kinds.values():
+            sizes = {item.key: math.prod(item.spec.shape) for item in items}
+            key = max(sizes, key=lambda key: (sizes[key] <= SAMPLE, sizes[key] * (1 if sizes[key] <= SAMPLE else -1)))
+            _run(computation, key, readers)  # the first look fills the cache
+            seconds = _seconds(partial(_run, computation, key, readers))
+            total += seconds * sum(sizes.values()) / max(sizes[key], 1)
+    return total
+
+
+def _run(computation: Computation, key: str, readers: Mapping[str, Input]) -> None:
+    for _ in computation.tensor(key, readers):
+        pass
+
+
+def _kind(combination: Combination) -> str:
+    """Return what decides how long a value takes: methods and how many terms, not which models or factors."""
+    return "+".join(
+        f"{node.method.name}({','.join(map(_kind, node.tensors))})" if isinstance(node, Applied) else "m"
+        for node, _ in combination.terms
+    )
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return max(time.perf_counter() - started, 1e-9)
+
+
+def _mib(count: float) -> str:
+    return f"{count / 2**20:,.0f} MiB"
