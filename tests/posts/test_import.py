@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import random
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from enogu.core.records.errors import Refused
+from enogu.core.records.errors import Failed, Refused
 from enogu.core.records.posts import SCHEMA
 from enogu.core.records.progress import silent
 from enogu.posts import danbooru_sqlite, e621_csv, folder, importing, json_posts, packed
@@ -167,6 +168,22 @@ def test_kill_9_at_random_moments_loses_no_post(tmp_path, kills, form):
 
 def parts(target: Path) -> int:
     return len(list((target.parent / "import").glob("0*.json")))
+
+
+def test_a_full_disk_is_named_and_the_import_goes_on_when_there_is_room(tmp_path, monkeypatch):
+    small_batches(monkeypatch)
+    posts = [post(number, tag_string_general=f"1girl {os.urandom(300 * (number // 8)).hex()}") for number in range(20)]
+    source, target = write_json_lines(tmp_path, posts), tmp_path / "out" / "posts.parquet"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, hard))  # as a disk that takes no more
+    try:
+        with pytest.raises(Failed, match=r"cannot be written .* make room and run again"):
+            run(source, target)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert parts(target) > 1
+    assert run(source, target).read == 20
+    assert pl.read_parquet(target)["id"].to_list() == list(range(20))
 
 
 def test_a_finished_import_is_not_done_again_and_a_changed_source_is(tmp_path, monkeypatch):

@@ -9,13 +9,14 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from enogu.core.records.errors import Refused
+from enogu.core.records.errors import Failed, Refused
 from enogu.core.records.files import atomic_path, read_json, write_bytes, write_json
 from enogu.core.records.posts import SCHEMA
 from enogu.core.records.progress import Progress
@@ -125,7 +126,7 @@ class Parts:
             counts["blocked"] += out.sum()
             frames.append(frame.filter(pl.col("id") >= 0, ~out))
         counts |= {"remarks": noted, "reasons": Counter(skip.reason for skip in skipped)}
-        with atomic_path(self._path(PARTS)) as part:
+        with writing(self._path(PARTS)) as part:
             pl.concat(frames).write_parquet(part, compression="lz4")
         write_bytes(self._path("skipped"), lines(skipped))
         write_json(self._path("json"), counts)
@@ -144,6 +145,16 @@ class Parts:
 
     def _path(self, ending: str, number: int | None = None) -> Path:
         return self.folder / f"{len(self.done) if number is None else number:08}.{ending}"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that becomes `path`; a disk that is full is said to be full."""
+    try:
+        with atomic_path(path) as part:
+            yield part
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise Failed(f"{path} cannot be written ({error}); make room and run again, it goes on from here") from error
 
 
 def lines(skipped: list[Skip]) -> bytes:
@@ -187,7 +198,7 @@ def _join(parts: Parts, target: Path, *, renumber: bool, tally: Tally) -> int:
         if mask.any():
             frames[number] = _without(frames[number], mask, renumber=renumber)
         start += height
-    with atomic_path(target) as part:
+    with writing(target) as part:
         pl.concat(frames).sink_parquet(part)
     twice = ids.filter(again)
     skipped = [] if renumber else [Skip(f"post {number}", TWICE) for number in twice]
