@@ -113,6 +113,8 @@ def test_adding_posts_encodes_the_new_ones_in_a_folder_of_their_own(bench: "Benc
         assert Shards(bench.folder / out).verify() == []
     assert bench.contents("first") == before
     assert bench.run("smaller", flip=True, area=32 * 32)["encoded"] == 34  # another recipe shares nothing
+    bench.run("straight", margin=16)
+    assert bench.run("both", margin=16, flip=True)["encoded"] == 17  # the mirror images
     shared = {path.stat().st_ino for path in (bench.folder / "first").glob("shard-*.bin")}
     assert shared <= {path.stat().st_ino for path in (bench.folder / "second").glob("shard-*.bin")}
 

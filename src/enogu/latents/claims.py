@@ -11,12 +11,15 @@ from types import TracebackType
 
 import numpy as np
 
+from enogu.core.records.errors import Refused
+
 
 class Claims:
     """Numbers to be held by one process each; POSIX locks belong to the process, so open a file once in each."""
 
     def __init__(self, path: Path) -> None:
         """Open or create the file."""
+        self._path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
 
     def __enter__(self) -> "Claims":
@@ -40,6 +43,10 @@ class Claims:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
         except (BlockingIOError, PermissionError):  # POSIX allows either
             return False
+        except OSError as error:
+            raise Refused(
+                f"{self._path}: the file system has no locks ({error.strerror}); work on one that has"
+            ) from error
         if os.pread(self._file, 1, number) != b"\1":
             return True
         fcntl.lockf(self._file, fcntl.LOCK_UN, 1, number)

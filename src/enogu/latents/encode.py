@@ -137,7 +137,7 @@ class Encoder:
         for shape in sorted({picture.shape for picture in loaded}):  # one, unless metadata were wrong
             group = [picture for picture in loaded if picture.shape == shape]
             with _timed(outcome.seconds, "vae"):
-                records += self._group(group, flipped=False)
+                records += self._group([picture for picture in group if picture.row["key"]], flipped=False)
                 records += self._group([picture for picture in group if picture.row["mirror_key"]], flipped=True)
         broken = {entry.post for entry, moments in records if not np.isfinite(moments).all()}
         good = [record for record in records if record[0].post not in broken]

@@ -61,8 +61,10 @@ def unfinished(pictures: pl.DataFrame, *, finished: pl.Series, batch: int) -> pl
 
 
 def pending(division: pl.DataFrame, *, stored: pl.Series, skipped: pl.Series) -> pl.DataFrame:
-    """Return what of a division has neither a record yet nor a reason for having none."""
-    return division.filter(~_all_in(stored) & ~pl.col("sha256").is_in(skipped.implode()))
+    """Return what of a division has neither its records yet nor a reason for having none; keys that are stored go."""
+    left = division.filter(~_all_in(stored) & ~pl.col("sha256").is_in(skipped.implode()))
+    known = stored.implode()
+    return left.with_columns(pl.when(~pl.col(name).is_in(known)).then(name) for name in ("key", "mirror_key"))
 
 
 def rows_of(pictures: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:

@@ -14,6 +14,7 @@ WINDOW = 512  # pixels a side that are looked at, from the middle
 LEAST = 64  # a smaller picture tells nothing
 STEEPEST = 24  # edges count no more than so many grey levels: they belong to the drawing
 GROUND = 17  # frequencies on each side whose median a peak is compared with
+EACH = 4  # frequencies that share a median
 TREND = 9  # pixels over which the drawing's own ups and downs are averaged out
 LOWEST = 1 / 16  # cycles per pixel; slower ones are drawings, not marks
 BLOCK = 8  # pixels, of JPEG
@@ -64,6 +65,7 @@ def _peaks(change: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     profile -= cv2.blur(profile[None], (TREND, 1))[0]
     spectrum = np.abs(np.fft.rfft(profile * np.hanning(len(profile))))
     around = np.lib.stride_tricks.sliding_window_view(np.pad(spectrum, GROUND, mode="reflect"), 2 * GROUND + 1)
-    ground = np.median(around, axis=1) + 1e-3  # a flat picture has none
+    levels = np.median(around[::EACH], axis=1).repeat(EACH)[: len(spectrum)]
+    ground = levels + 1e-3  # a flat picture has none
     frequencies = np.fft.rfftfreq(len(profile))
     return frequencies, np.where(frequencies < LOWEST, 0.0, spectrum / ground)
