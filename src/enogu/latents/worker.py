@@ -53,7 +53,7 @@ class Worker:
         encoder = Encoder(load=self._loader(), moments=self.moments, writer=writer, recipe=self.recipe)
         outcome = Outcome()
         with Claims(_path(writer.folder, division)) as claims:
-            tell = _Tally(division, claims, len(pictures), self.job.progress)
+            tell = _Tally(division, claims, total=len(pictures), progress=self.job.progress)
             for unit in np.setdiff1d(division["unit"], todo["unit"]).tolist():  # killed before it could say so
                 if claims.take(unit):
                     claims.finish(unit)
@@ -75,7 +75,7 @@ class Worker:
 class _Tally:
     """Tells how far everyone together is, and that a unit is finished."""
 
-    def __init__(self, division: pl.DataFrame, claims: Claims, total: int, progress: Progress) -> None:
+    def __init__(self, division: pl.DataFrame, claims: Claims, *, total: int, progress: Progress) -> None:
         self._sizes = np.bincount(division["unit"])
         self.units = len(self._sizes)
         self._before, self._total = total - len(division), total

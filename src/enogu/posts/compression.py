@@ -62,6 +62,7 @@ class _Bits:
         self._value, self._range, self._shifts = int.from_bytes(data[at : at + 2], "big"), 255, 0
 
     def read(self, bits: int) -> int:
+        """Return the next bits as a number, the highest first."""
         number = 0
         for _ in range(bits):
             number = number * 2 + self._bit()
