@@ -127,6 +127,14 @@ def test_the_rules_are_kept_for_reading(captioned):
     }
 
 
+def test_the_summary_counts_who_says_what(captioned):
+    posts = [post(1, fav_count=None), post(2, tags_artist=[]), post(3, tags_artist=["a", "b"], rating="unknown")]
+    folder, summary = captioned(posts)
+    said = summary["posts_that_say"]
+    assert said == read_json(folder / "captions.json")["groups"]
+    assert (said["quality"], said["artist"], said["rating"], said["aesthetic"], said["count"]) == (2, 2, 2, 0, 3)
+
+
 def test_a_rerun_writes_the_same_bytes(captioned):
     folder, _ = captioned([post(number) for number in range(1, 9)])
     whole = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -25,7 +25,8 @@ class Composer:
     numbers: pl.DataFrame  # id, and a column of word numbers for each word that comes from a number
     ratings: pl.DataFrame  # rating, word
     texts: Mapping[str, Ragged]
-    rank: NDArray[np.int64]  # of each word's group, as stored
+    groups: tuple[str, ...]  # as stored
+    rank: NDArray[np.int64]  # of each word's group
     adds: bool = False  # say implied tags too, instead of leaving them out
 
     def words(self, posts: pl.DataFrame) -> pl.DataFrame:
@@ -37,6 +38,12 @@ class Composer:
             long = self._with_all(long) if self.adds else self._without_implied(long)
         order = np.lexsort((self.rank[long["word"].to_numpy()], long["row"].to_numpy()))
         return long[order]
+
+    def speaking(self, words: pl.DataFrame) -> NDArray[np.int64]:
+        """Return how many posts of a batch say something of each group, in stored order."""
+        groups = len(self.groups)
+        pairs = np.unique(words["row"].to_numpy().astype(np.int64) * groups + self.rank[words["word"].to_numpy()])
+        return np.bincount(pairs % groups, minlength=groups)
 
     def _tags(self, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
         for category, tags in self.lexicon.tags.group_by("category", maintain_order=True):
@@ -89,6 +96,7 @@ def composer(
         numbers=_numbered(words, known),
         ratings=_numbered_ratings(ratings, known),
         texts={group: Ragged(path) for group, path in texts.items()},
+        groups=config.said(),
         rank=np.array([place[group] for group in known.vocabulary["group"]], dtype=np.int64),
         adds=config.implied == "add",
     )

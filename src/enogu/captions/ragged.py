@@ -25,6 +25,7 @@ class RaggedWriter:
     def __init__(self, folder: Path, dtype: Any) -> None:
         """Begin anew in a folder."""
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "index.npy").unlink(missing_ok=True)  # of an earlier run: it would point into other values
         self._folder, self._dtype = folder, np.dtype(dtype)
         self._keys: list[NDArray[np.int64]] = []
         self._sizes: list[NDArray[np.uint32]] = []

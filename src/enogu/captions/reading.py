@@ -27,7 +27,7 @@ def reader(folder: Path, seed: int) -> "Reader":
     texts = {group: Ragged(folder / "packed" / group) for group in described["texts"]}
     words = Ragged(folder / "packed" / "words")
     spelt = [Word(*row) for row in vocabulary.select("group", "text").rows()]
-    sets = {name: _view(spelt, from_plain(raw), described["groups"]) for name, raw in described["sets"].items()}
+    sets = {name: _view(spelt, from_plain(raw), list(described["groups"])) for name, raw in described["sets"].items()}
     return Reader(folder, seed, words, texts=texts, sets=sets)
 
 

@@ -35,35 +35,43 @@ def run(config: CaptionsConfig, job: Job) -> dict[str, Any]:
     }
     made = composer(posts, everyone.select(*NUMBERS), config, texts={group: packed / group for group in told})
     with atomic_path(job.out / "captions.parquet") as part:
-        _write(made, posts, config, job=job, path=part)
+        speaking = _write(made, posts, config, job=job, path=part)
     with atomic_path(packed / "vocabulary.parquet") as part:
         made.lexicon.vocabulary.write_parquet(part)
     rules = {name: rules_of(config, one, made.lexicon.vocabulary["text"]) for name, one in config.sets.items()}
     sets = {name: to_plain(rule) for name, rule in rules.items()}
-    write_json(job.out / "captions.json", {"groups": config.said(), "texts": told, "sets": sets})
+    write_json(job.out / "captions.json", {"groups": speaking, "texts": told, "sets": sets})
     tokens = report(reader(job.out, config.seed), config.seed, job.progress)
     write_json(job.out / "tokens.json", tokens)
     kinds = {"texts": {group: one["kinds"] for group, one in told.items()}} if told else {}
-    return {"posts": _number(posts), "sets": {name: _figures(one) for name, one in tokens.items()}, **kinds}
+    return {
+        "posts": _number(posts),
+        "posts_that_say": speaking,
+        "sets": {name: _figures(one) for name, one in tokens.items()},
+        **kinds,
+    }
 
 
-def _write(made: Composer, posts: pl.LazyFrame, config: CaptionsConfig, *, job: Job, path: Path) -> None:
-    """Stream the record to `path`, and on the way pack the same words for reading."""
+def _write(made: Composer, posts: pl.LazyFrame, config: CaptionsConfig, *, job: Job, path: Path) -> dict[str, int]:
+    """Stream the record to `path`, and on the way pack the same words; return how many posts say each group."""
     writer, total, done = RaggedWriter(job.out / "packed" / "words", np.uint32), _number(posts), 0
+    speaking = np.zeros(len(made.groups), dtype=np.int64)
 
     def rows(*_: object) -> Iterator[pl.DataFrame]:
-        nonlocal done
+        nonlocal done, speaking
         for batch in batches(needed(posts)):
             words = made.words(batch)
             sizes = np.bincount(words["row"].to_numpy(), minlength=len(batch))
             writer.append(batch["id"].to_numpy(), sizes, words["word"].to_numpy())
             said = with_sentences(spelt(words, made.lexicon.vocabulary), batch, made.texts)
+            speaking += made.speaking(words)
             done += len(batch)
             job.progress(done, total, "captions")
             yield record(batch, said, config)
 
     register_io_source(rows, schema=pl.Schema(SCHEMA)).sink_parquet(path, row_group_size=ROW_GROUP)
     writer.close()
+    return dict(zip(made.groups, speaking.tolist(), strict=True))
 
 
 def _number(posts: pl.LazyFrame) -> int:

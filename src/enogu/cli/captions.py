@@ -104,6 +104,8 @@ def _tokens(args: argparse.Namespace) -> int:
         for name, one in report.items()
     ]
     print(table([heads, *rows], "<" + ">" * (len(heads) - 1)))
+    said = read_json(args.folder / "captions.json")["groups"]
+    print(f"\nposts that say something of a group: {_counts(said)}")
     for name, one in report.items():
         if one["posts"] < one["of"]:
             print(f"\n{name}: a sample of {one['posts']:,} of {one['of']:,} captions")
