@@ -302,6 +302,18 @@ def test_sqlite_with_broken_text_foreign_pairs_and_no_index(tmp_path):
     assert tally.remarks["score not understood"] == 1
 
 
+def test_hakubooru_s_local_paths_are_the_images(tmp_path, monkeypatch):
+    small_batches(monkeypatch)
+    path = write_sqlite(tmp_path, [post(number) for number in range(1, 8)])
+    with sqlite3.connect(path) as base:
+        base.execute("create table localpost (id integer primary key, filepath text, latentpath text, post_id int)")
+        base.execute(
+            "insert into localpost values (1, 'a/2.webp', '', 2), (2, 'b/2.webp', '', 2), (3, 'a/7.webp', '', 7)"
+        )
+    frame, _ = read(path, tmp_path)
+    assert frame["image"].to_list() == ["1.png", "a/2.webp", *(f"{number}.png" for number in range(3, 7)), "a/7.webp"]
+
+
 def test_a_source_with_nothing_in_it_is_refused_by_what_was_found(tmp_path):
     (tmp_path / "posts.csv").write_text('id,rating,tag_string\n1,s\n2,s,"never closed\n' + "3,s,a\n" * 100)
     with pytest.raises(Refused, match=r"holds no post \(0 read, 0 blocked; 1 too many or too few columns, 1 not CSV"):

@@ -63,8 +63,10 @@ def read(source: Path, asked: Asked) -> Iterator[Batch]:
             for number, first in enumerate(firsts):
                 if asked.after is not None and first <= asked.after:
                     continue
-                end = f" AND post.id < {firsts[number + 1]}" if number + 1 < len(firsts) else ""
-                posts = database.frame(f"{query} WHERE post.id >= {first}{end} ORDER BY post.id", rows=2 * POSTS)
+                last = firsts[number + 1] - 1 if number + 1 < len(firsts) else ids[-1]
+                within = f"BETWEEN {first} AND {last}"
+                posts = database.frame(f"{query} WHERE id {within} ORDER BY id", rows=2 * POSTS)
+                posts = _with_paths(posts, database, within)
                 yield Batch(_with_tags(posts, tags, pairs.of(number)), mark=int(first), tidy=True)
     except DriverError as error:
         raise Refused(f"{source} cannot be read as SQLite ({error}); check posts.source") from error
@@ -113,14 +115,20 @@ def _posts_query(database: Database, source: Path) -> str:
     if missing := [name for name in NEEDED if name not in held]:
         raise Refused(f"{source}: its table post has no column {', '.join(missing)}")
     columns = [
-        f"CAST(post.{theirs} AS BLOB) AS {ours}" if theirs in WORDS else f"post.{theirs} AS {ours}"
+        f"CAST({theirs} AS BLOB) AS {ours}" if theirs in WORDS else f"{theirs} AS {ours}"
         for ours, theirs in COLUMNS.items()
         if theirs in held
     ]
+    return f"SELECT {', '.join(columns)} FROM post"
+
+
+def _with_paths(posts: pl.DataFrame, database: Database, within: str) -> pl.DataFrame:
+    """Add the paths that HakuBooru noted of files on this machine."""
     if "localpost" not in database.tables:
-        return f"SELECT {', '.join(columns)} FROM post"
-    path = "(SELECT CAST(filepath AS BLOB) FROM localpost WHERE localpost.post_id = post.id LIMIT 1) AS image"
-    return f"SELECT {', '.join([*columns, path])} FROM post"
+        return posts
+    query = f"SELECT post_id AS id, CAST(filepath AS BLOB) AS image FROM localpost WHERE post_id {within}"
+    paths = database.frame(query, rows=10 * POSTS).unique("id", keep="first", maintain_order=True)
+    return posts.join(paths, on="id", how="left", maintain_order="left")
 
 
 def _with_tags(posts: pl.DataFrame, tags: Tags, pairs: np.ndarray) -> pl.DataFrame:
