@@ -10,7 +10,8 @@ from torch import Tensor
 from enogu.core.networks.family import Family, families
 from enogu.core.networks.header import Header, Spec, read_header
 from enogu.core.networks.model import StableDiffusion
-from enogu.core.networks.stream import Reader, as_bytes, open_writer
+from enogu.core.networks.source import open_source
+from enogu.core.networks.stream import as_bytes, open_writer
 from enogu.core.records.errors import Refused
 
 UNET = "model.diffusion_model."
@@ -46,8 +47,8 @@ def find_family(path: Path, header: Header) -> Family:
 
 
 def load(path: Path) -> Checkpoint:
-    """Read a whole checkpoint into memory."""
-    with Reader(path) as reader:
+    """Read a whole checkpoint of any form into memory."""
+    with open_source(path) as reader:
         family = find_family(path, reader.header)
         tensors = {name: reader.tensor(name) for name in reader.header.tensors}
         return Checkpoint(family, tensors, dict(reader.header.metadata))

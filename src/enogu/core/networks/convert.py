@@ -39,7 +39,7 @@ def convert(
     with ExitStack() as stack:
         main = stack.enter_context(open_source(path, mapped=mapped))
         parts = {name: stack.enter_context(open_source(file, mapped=mapped)) for name, file in change.parts.items()}
-        work = Rewrite(change, main, parts)
+        work = Rewrite(change, main, parts, progress=progress)
         if change.layout == "diffusers":
             written = None
             work.dropped += write_pipeline(out, work, tokenizers=_tokenizers(path), progress=progress)

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -37,9 +37,10 @@ def narrow(values: Tensor, dtype: torch.dtype, scale: float = 1.0) -> Tensor:
     return (values.float() / scale).clamp(-limit, limit).to(dtype)
 
 
-def best_scale(values: Tensor, dtype: torch.dtype) -> float:
+def best_scale(pieces: Iterable[Tensor], dtype: torch.dtype) -> float:
     """Return the scale at which the largest element is the largest number of the dtype."""
-    return float(values.float().abs().max()) / torch.finfo(dtype).max or 1.0
+    ends = [float(end) for values in pieces for end in torch.aminmax(values.float())]
+    return max(map(abs, ends), default=0.0) / torch.finfo(dtype).max or 1.0
 
 
 def side_tensors(layer: str, scale: float, *, convention: str, dtype: torch.dtype) -> dict[str, Tensor]:

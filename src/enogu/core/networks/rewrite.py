@@ -26,6 +26,7 @@ from enogu.core.networks.prediction import SPEC_KEY, SPEC_WORDS, Prediction, mar
 from enogu.core.networks.source import Source
 from enogu.core.networks.stream import HASH_PLACEHOLDER, StreamWriter, as_bytes
 from enogu.core.records.errors import Failed, Refused, unknown
+from enogu.core.records.progress import Progress, silent
 
 WIDE_DTYPES: Mapping[str, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 TARGETS = ("same", *WIDE_DTYPES, *DTYPES)
@@ -69,9 +70,11 @@ class Conversion:
 class Rewrite:
     """Every tensor of the result, under its key in the LDM layout."""
 
-    def __init__(self, change: Conversion, main: Source, parts: Mapping[str, Source]) -> None:
+    def __init__(
+        self, change: Conversion, main: Source, parts: Mapping[str, Source], *, progress: Progress = silent
+    ) -> None:
         """Decide about every tensor from the headers; scales are measured here, because they are tensors too."""
-        self.change, self.main = change, main
+        self.change, self.main, self.progress = change, main, progress
         self.layout = find_layout(main.header)
         self.repaired: list[str] = []
         self.dropped: list[str] = []
@@ -117,8 +120,8 @@ class Rewrite:
             yield self._small(key).reshape(-1)[start:end]
             return
         source, name = self.origin[key]
-        for begin in range(start, end, PIECE):
-            values = source.stretch(name, begin, min(begin + PIECE, end))
+        for i, j in _cuts(end - start):
+            values = source.stretch(name, start + i, start + j)
             narrow_it = spec.dtype in DTYPES.values() and values.dtype != spec.dtype
             yield self._narrowed(key, values, spec.dtype) if narrow_it else self._finite(key, values, spec.dtype)
 
@@ -179,12 +182,15 @@ class Rewrite:
         return info.torch_dtype if info.dtype == "BF16" else torch.float16
 
     def _scales(self) -> Iterator[tuple[str, Tensor]]:
-        for key, spec in self.specs.items():
+        narrowed = {key: spec for key, spec in self.specs.items() if spec.dtype in DTYPES.values()}
+        for done, (key, spec) in enumerate(narrowed.items()):
             source, name = self.origin[key]
-            if spec.dtype in DTYPES.values() and may_narrow(key, source.header.tensors[name]):
-                scale = best_scale(source.tensor(name), spec.dtype)
+            if may_narrow(key, source.header.tensors[name]):
+                values = (source.stretch(name, i, j) for i, j in _cuts(math.prod(spec.shape)))
+                scale = best_scale(values, spec.dtype)
                 layer = key.removesuffix(".weight")
                 yield from side_tensors(layer, scale, convention=self.change.scaled, dtype=spec.dtype).items()
+            self.progress(done + 1, len(narrowed), "scales")
         if self.change.scaled == "legacy":
             yield MARKER, torch.zeros(2, dtype=DTYPES[self.change.dtype])  # two elements: multiply in 16 bits
 
@@ -229,6 +235,10 @@ class Rewrite:
                 del self.origin[key]
                 self.dropped.append(key)
         return Prediction(self.change.predicts or told.kind, zero, told.source)
+
+
+def _cuts(count: int) -> Iterator[tuple[int, int]]:
+    return ((start, min(start + PIECE, count)) for start in range(0, count, PIECE))
 
 
 def pour(writer: StreamWriter, name: str, pieces: Iterable[Tensor]) -> None:
