@@ -1,6 +1,6 @@
 """Selecting among ten million posts of thirty tags each, and grouping ten million hashes; every case by itself:
 
-    python -m benchmarks.data_select [make | index | query | groups]... [--posts 10_000_000] [--folder build/data-select]
+    python -m benchmarks.data_select [make | index | query | groups]... [--posts N] [--folder build/data-select]
 
 `make` writes the posts once (1.3 GB; the index takes 1.7 GB more), the others use them. Each case is a process of its
 own, so that its peak of memory is its own. `taskset -c 1` keeps it to one core.
@@ -118,7 +118,7 @@ def query(folder: Path, count: int) -> None:
     """Open the index and answer queries, each from gates to rows; then the same again, warm."""
     began = _now()
     opened = indexed(folder / "posts.parquet")
-    opened.tags.height
+    assert not opened.tags.is_empty()
     _tell("query", "open", began)
     for again in ("first", "again"):
         for text in QUERIES:

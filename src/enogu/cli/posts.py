@@ -1,4 +1,4 @@
-"""`enogu posts count | show`: look at a source, or at a finished posts stage, before anything is made of it."""
+"""`enogu posts count | show | stats | duplicates | opt-out`: look at a source, or at a finished posts stage."""
 
 import argparse
 import json
@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 
+from enogu.cli import posts_opt_out
 from enogu.cli.table import table
 from enogu.core.records.errors import Refused
 from enogu.core.records.files import read_json
@@ -31,7 +32,7 @@ MOST_COMMON = 15  # tags shown of each category
 
 def parser() -> argparse.ArgumentParser:
     """Return the arguments of this verb."""
-    verb = argparse.ArgumentParser(prog="enogu posts", description="Look at posts; nothing is written.")
+    verb = argparse.ArgumentParser(prog="enogu posts", description="Look at posts; opt out of their use.")
     ways = verb.add_subparsers(dest="way", required=True)
     count = ways.add_parser("count", help="how many posts a query leaves, and what they are")
     count.add_argument("source", type=Path, help="a dump, a folder of images, or the folder of a finished posts stage")
@@ -39,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     count.add_argument(
         "--where", default="", help="""the query as in a recipe, as 'tags_all = ["1girl"], year = [2015, 2020]'"""
     )
+    posts_opt_out.arguments(ways.add_parser("opt-out", help="take posts out of a work folder for good"))
     one = ways.add_parser("show", help="what is known of some posts")
     one.add_argument("source", type=Path, help="as for count")
     one.add_argument("ids", type=int, nargs="+", metavar="ID")
@@ -50,6 +52,8 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
+    if args.way == "opt-out":
+        return posts_opt_out.run(args)
     if args.way == "show":
         return _show(args)
     posts, funnel = _chosen(args)

@@ -68,7 +68,7 @@ def _blocks(count: int, distance: int) -> list[Block]:
 
     def work(number: int) -> float:
         alike = count * count / 2 / 2.0 ** (BITS * (number - distance) / number)  # pairs to look at by chance
-        return comb(number, distance) * (20.0 * count + alike)  # sorting one costs as much as some 20 looks
+        return float(comb(number, distance) * (20.0 * count + alike))  # sorting one costs as much as some 20 looks
 
     number = min(range(distance + 1, min(distance + 9, BITS)), key=work)
     edges = [BITS * place // number for place in range(number + 1)]

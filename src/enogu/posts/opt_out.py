@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import polars as pl
+
 from enogu.core.records.errors import Refused
 
 LIST = "opt-out.txt"  # in the work folder of a recipe: every posts stage there obeys it
@@ -31,3 +33,17 @@ def read_post(text: str, where: str) -> Post:
 def opted_out(lists: Iterable[Path]) -> set[Post]:
     """Return the posts of all lists that are there."""
     return set().union(*(read_list(path) for path in lists if path.exists()))
+
+
+def named(posts: Iterable[Post]) -> pl.Expr:
+    """Return the expression that is true for a listed post."""
+    by_site: dict[str, list[int]] = {}
+    for site, number in posts:
+        by_site.setdefault(site, []).append(number)
+    each = (pl.col("id").is_in(ids) & ((pl.col("source") == site) | (site == "")) for site, ids in by_site.items())
+    return pl.any_horizontal(False, *each).fill_null(False)
+
+
+def written(posts: Iterable[Post]) -> bytes:
+    """Write posts as lines of a list."""
+    return "".join(f"{site} {number}".strip() + "\n" for site, number in sorted(posts)).encode()
