@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,9 @@ from PIL import Image
 from enogu.cli import main
 from enogu.core.networks.family import family
 from enogu.core.networks.identity import identify
+from enogu.core.networks.layouts import layout
 from enogu.core.networks.model import StableDiffusion
+from enogu.core.networks.prediction import TELLTALE
 from enogu.core.networks.stream import save_tensors
 from enogu.merge import stage
 from enogu.merge.ancestry import ancestry
@@ -118,6 +123,58 @@ def test_differences_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["inspect", *pair, "--picture", str(tmp_path / "x.gif")]) == 2
     assert main(["inspect", pair[0], "--picture", str(tmp_path / "y.png")]) == 2
     assert not (tmp_path / "y.png").exists()
+
+
+def test_a_reader_that_has_read_enough_is_no_error(tmp_path: Path) -> None:
+    pico.write(tmp_path, a=A)
+    command = [sys.executable, "-m", "enogu", "inspect", "--json", "--quick", str(tmp_path / "a.safetensors")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def test_several_files_are_told_one_after_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = pico.write(tmp_path, a=A, b=B, c=C)
+    assert main(["inspect", *map(str, files.values())]) == 0
+    assert [name in capsys.readouterr().out for name in ("a.safetensors",)] == [True]
+
+
+def test_averages_scales_and_zeros_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = {key: value for key, value in A.items() if key.startswith("model.")}
+    averages = {"model_ema." + key.removeprefix("model.").replace(".", ""): value for key, value in own.items()}
+    layer = pico.MIDDLE.removesuffix(".weight")
+    scaled = {pico.MIDDLE: A[pico.MIDDLE].to(torch.float8_e4m3fn), f"{layer}.scale_weight": torch.tensor(0.5)}
+    made = {**A, **averages, **scaled, pico.HEAD: torch.zeros_like(A[pico.HEAD]), "model_ema.decay": torch.ones(())}
+    save_tensors(tmp_path / "x.safetensors", made, {"modelspec.title": "t" * 200})
+    assert main(["inspect", str(tmp_path / "x.safetensors")]) == 0
+    shown = capsys.readouterr().out
+    assert f"{len(own) + 1} tensors of a moving average of the UNet, a whole copy" in shown
+    assert "1 weights in 8 bits with scales" in shown
+    assert f"1 weights are nothing but zeros, such as {pico.HEAD}" in shown
+    assert f"modelspec.title: {'t' * 80}..." in shown
+
+
+def test_one_component_in_32_and_in_16_bits_is_known_by_its_values(tmp_path: Path) -> None:
+    pico.write(
+        tmp_path, a=A, b={key: value.float() if value.is_floating_point() else value for key, value in A.items()}
+    )
+    a, b = (identify(tmp_path / f"{name}.safetensors") for name in "ab")
+    assert a.contents == b.contents
+    assert a.components["vae"] != b.components["vae"]
+
+
+def test_sd2_tells_v_by_its_weights(tmp_path: Path) -> None:
+    shapes = dict(layout("sd2").components["unet"])
+    few = {key: torch.zeros(shape) for key, shape in shapes.items() if math.prod(shape) < 4000 or "blocks.1.1." in key}
+    for spread, kind in ((0.2, "v"), (0.01, "eps")):
+        few[TELLTALE] = torch.linspace(-1, 1, 320) * spread
+        save_tensors(tmp_path / "x", few, {})
+        found = inspect(tmp_path / "x", deep=False)
+        assert (found["family"], found["prediction"]["kind"]) == ("sd2", kind)
+    assert found["architecture"] == "stable-diffusion-v2-512"
 
 
 def test_a_recipe_is_verified_from_the_parents(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
