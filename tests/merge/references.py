@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,6 +155,12 @@ def extract(a: Array, b: Array, c: Array, alpha: float = 0.5, beta: float = 0.0,
     return a + (((1 - alpha) * u + alpha * v) * share).reshape(a.shape)
 
 
+def euclidean_add(a: Array, b: Array, c: Array, alpha: float = 0.5) -> Array:
+    u, v, s = a - c, b - c, (1 - alpha) * a + alpha * b - c
+    r = np.sqrt((1 - alpha) * (u**2) / (u**2).sum() + alpha * (v**2) / (v**2).sum()) * np.where(s < 0, -1, 1)
+    return c + r / math.sqrt((r**2).sum()) * math.sqrt((s**2).sum())
+
+
 def tensor_sum(a: Array, b: Array, width: float = 0.5, offset: float = 0.0) -> Array:
     rows = a.shape[0] if a.ndim else 1
     chosen = [(i - int(rows * offset)) % rows < int(rows * (offset + width)) - int(rows * offset) for i in range(rows)]
@@ -219,6 +225,26 @@ def truncate(delta: Array, rank: int) -> Array:
     return (u @ np.diag(s) @ v).reshape(delta.shape)
 
 
+def mixed_by_cosine(a: Mapping[str, Array], b: Mapping[str, Array], alpha: float, kind: str) -> dict[str, Array]:
+    """SuperMerger's two passes over whole models."""
+    combined, pool = {}, []
+    for key in a:
+        x, y = (m[key].reshape(m[key].shape[0] if m[key].ndim else 1, -1) for m in (a, b))
+        columns = np.array([cosine(x[:, i], y[:, i]) for i in range(x.shape[1])])
+        u, v = (x / np.sqrt((x**2).sum(0)), y / np.sqrt((y**2).sum(0))) if kind == "a" else (x, y)
+        combined[key] = (columns + cosine(u, v)) / 2
+        pool.append(columns if kind == "a" else combined[key])
+    values = np.concatenate(pool)
+    low, high = np.percentile(values, (1, 99))
+    values = values[(values >= low) & (values <= high)]
+    out = {}
+    for key in a:
+        k = np.clip((combined[key] - values.min()) / (values.max() - values.min()) - alpha, 0, 1)
+        x, y = (m[key].reshape(m[key].shape[0] if m[key].ndim else 1, -1) for m in (a, b))
+        out[key] = (k * x + (1 - k) * y).reshape(a[key].shape)
+    return out
+
+
 # formula -> its value for arrays a, b, c, d
 CASES: dict[str, Callable[[Array, Array, Array, Array], Array]] = {
     "mean(a, b, c)": lambda a, b, c, d: (a + b + c) / 3,
@@ -231,6 +257,7 @@ CASES: dict[str, Callable[[Array, Array, Array, Array], Array]] = {
     "clamp(a + (b - c), a, b)": lambda a, b, c, d: np.clip(a + b - c, np.minimum(a, b), np.maximum(a, b)),
     "multiply_difference(a, b, c, 0.3, 0.6)": lambda a, b, c, d: multiply_difference(a, b, c, 0.3, 0.6),
     "similarity_add(a, b, c, 0.7, 0.4)": lambda a, b, c, d: similarity_add(a, b, c, 0.7, 0.4),
+    "euclidean_add(a, b, c, 0.3)": lambda a, b, c, d: euclidean_add(a, b, c, 0.3),
     "train_difference(a, b, c, 0.5)": lambda a, b, c, d: train_difference(a, b, c, 0.5),
     "smooth_add(a, b, c, 0.5)": lambda a, b, c, d: a + 0.5 * smooth(b - c),
     "extract(a, b, c, 0.3, 0.2, 2)": lambda a, b, c, d: extract(a, b, c, 0.3, 0.2, 2.0),

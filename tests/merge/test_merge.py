@@ -94,6 +94,19 @@ def test_dtypes(tmp_path: Path, dtype: str, expected: torch.dtype) -> None:
     assert result[pico.IDS].dtype == torch.int64
 
 
+@pytest.mark.parametrize("dtype", ["fp8_e4m3fn", "fp8_e5m2"])
+def test_eight_bits_where_they_do_little_harm(tmp_path: Path, dtype: str) -> None:
+    kind = getattr(torch, dtype.replace("fp8", "float8"))
+    large = {**A, pico.MIDDLE: A[pico.MIDDLE].clone().fill_(60000.0)}
+    result = merged(tmp_path, "0.5*a + 0.5*b", {"a": A, "b": B}, dtype=dtype)
+    exact = (0.5 * A[pico.unet("IN04")].double() + 0.5 * B[pico.unet("IN04")].double()).float()
+    assert torch.equal(result[pico.unet("IN04")].view(torch.uint8), exact.to(kind).view(torch.uint8))
+    wide = {pico.unet("IN00"), pico.HEAD, pico.TIME, pico.TEXT, pico.VAE}
+    assert {key for key in result if result[key].dtype == torch.float16} == wide
+    held = merged(tmp_path, "0.5*a + 0.5*b", {"a": large, "b": large}, dtype=dtype)
+    assert (held[pico.MIDDLE].float() == torch.finfo(kind).max).all()
+
+
 def test_threads_pieces_and_order_never_change_a_byte(tmp_path: Path) -> None:
     files = pico.write(tmp_path, a=A, b=B, c=C)
     seen = set()

@@ -18,8 +18,10 @@ from enogu.merge.plan import make_plan
 from enogu.merge.syntax import Call, parse
 from tests.merge import pico
 from tests.merge.references import CASES
+from tests.merge.references import mixed_by_cosine as cosine
 
 RANDOM = {"dare", "della"}  # their references are chances, tested below
+OVER_ALL = {"cosine_a", "cosine_b"}  # their references see all tensors at once
 SHAPES = [(), (1,), (3,), (200,), (7, 5), (16, 40), (1, 9), (4, 3, 3, 3)]
 KEYS = {f"model.diffusion_model.middle_block.0.x{i}": shape for i, shape in enumerate(SHAPES)}
 
@@ -47,7 +49,7 @@ def methods_of(formula: str) -> set[str]:
 
 
 def test_every_method_has_a_reference_and_a_source() -> None:
-    assert set.union(*map(methods_of, CASES)) | RANDOM == catalogue().keys()
+    assert set.union(*map(methods_of, CASES)) | RANDOM | OVER_ALL == catalogue().keys()
     for method in catalogue().values():
         assert method.summary.endswith((".", ").")), method.name
         assert len(method.summary) <= 120
@@ -76,10 +78,21 @@ def test_methods_equal_their_references(
         np.testing.assert_allclose(found[key].double().numpy(), expected, rtol=tolerance, atol=tolerance, err_msg=key)
 
 
-@pytest.mark.parametrize("formula", [*CASES, "dare(a, b, c, drop=0.5)", "della(a, b, c)"])
+@pytest.mark.parametrize("kind", ["a", "b"])
+def test_cosine_takes_its_range_over_all_tensors(kind: str, files: dict[str, Path], tmp_path: Path) -> None:
+    found = run(f"cosine_{kind}(a, b, 0.2)", files, tmp_path / "out", Engine(piece=11, memory=1 << 10))
+    a, b = (safetensors.torch.load_file(files[name]) for name in "ab")
+    expected = cosine({k: v.double().numpy() for k, v in a.items()}, {k: v.double().numpy() for k, v in b.items()},
+                      alpha=0.2, kind=kind)  # fmt: skip
+    for key in KEYS:
+        np.testing.assert_allclose(found[key].double().numpy(), expected[key], rtol=1e-6, atol=1e-6, err_msg=key)
+
+
+@pytest.mark.parametrize("formula", [*CASES, "dare(a, b, c, drop=0.5)", "della(a, b, c)", "cosine_a(a, b)"])
 def test_no_cut_into_pieces_and_no_thread_changes_a_byte(formula: str, files: dict[str, Path], tmp_path: Path) -> None:
     hashes = set()
-    for engine in (Engine(threads=1), Engine(threads=2, piece=7), Engine(threads=8, piece=64)):
+    small = 1 << 10  # bytes in memory at once: tensors are measured in passes, slabs hold a few dozen elements
+    for engine in (Engine(threads=1), Engine(threads=2, piece=7, memory=small), Engine(threads=8, piece=64)):
         run(formula, files, tmp_path / "out", engine)
         hashes.add(hashlib.sha256((tmp_path / "out").read_bytes()).hexdigest())
     assert len(hashes) == 1

@@ -4,14 +4,16 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from enogu.core.networks.fp8 import DTYPES, narrow
 from enogu.core.networks.stream import as_bytes
 from enogu.core.records.errors import Failed
-from enogu.merge.evaluate import Cut, Evaluation, cuts, must_measure, unit
+from enogu.merge.evaluate import Asked, Cut, Evaluation, asked, cuts, must_measure, surveying, unit
 from enogu.merge.inputs import Input
 from enogu.merge.plan import KeyPlan, Plan
 from enogu.merge.slabs import Part
@@ -26,6 +28,17 @@ class Computation:
 
     plan: Plan
     piece: int = PIECE
+    surveys: Mapping[Asked, Any] = field(default_factory=dict)
+
+    def surveyed(self, readers: Mapping[str, Input]) -> Self:
+        """Return this with what methods ask of all tensors before the first is merged; most ask nothing."""
+        looks: dict[Asked, list[Tensor]] = {}
+        for item in self.plan.kept.values():
+            for node in surveying(item.result) if item.action == "merged" else ():
+                cut = Cut(0, math.prod(item.spec.shape), readers)
+                looks.setdefault(asked(node), []).append(self._evaluation(item).look(node, cut))
+        settled = {key: key[0].survey.settle(torch.cat(found)) for key, found in looks.items() if key[0].survey}
+        return replace(self, surveys=settled)
 
     def step(self, item: KeyPlan) -> int:
         """Return how many elements are computed at once: whole rows or tensors where a method needs them."""
@@ -34,19 +47,24 @@ class Computation:
 
     def measured(self, item: KeyPlan, pieces: Callable[[], Iterator[Cut]]) -> Evaluation:
         """Let the methods of a tensor see all of it."""
+        evaluation = self._evaluation(item)
+        evaluation.measure(item.result, pieces)
+        return evaluation
+
+    def _evaluation(self, item: KeyPlan) -> Evaluation:
         config = self.plan.config
         names = Counter(item.result.models())
         repeated = frozenset(name for name, uses in names.items() if uses > 1)
-        evaluation = Evaluation(item.key, item.spec.shape, PRECISION[config.precision], config.seed, repeated=repeated)
-        evaluation.measure(item.result, pieces)
-        return evaluation
+        dtype = PRECISION[config.precision]
+        return Evaluation(item.key, item.spec.shape, dtype, config.seed, repeated=repeated, surveys=self.surveys)
 
     def fill(self, part: Part, pieces: Iterator[Cut], evaluation: Evaluation, *, memory: memoryview) -> memoryview:
         """Compute a part into memory; refuse what is not finite, unless it is welcome."""
         item, start = part.item, part.start
         out = torch.frombuffer(memory, dtype=item.spec.dtype, count=part.stop - start)
         for cut in pieces:
-            piece = out[cut.start - start : cut.stop - start].copy_(evaluation.value(item.result, cut))
+            value = rounded(evaluation.value(item.result, cut), item.spec.dtype)
+            piece = out[cut.start - start : cut.stop - start].copy_(value)
             if self.plan.config.nonfinite == "refuse" and not is_finite(piece):
                 raise Failed(_blame(item, cut))
         return as_bytes(out)
@@ -60,7 +78,12 @@ class Computation:
             for end in ends:
                 cut = Cut(*end, readers)
                 value = copied(item, cut) if item.action == "copied" else evaluation.value(item.result, cut)
-                yield value.to(item.spec.dtype)
+                yield rounded(value, item.spec.dtype).to(item.spec.dtype)
+
+
+def rounded(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return values for a dtype of 8 bits, the largest number for what is too large; others are rounded when copied."""
+    return narrow(values, dtype) if dtype in DTYPES.values() and values.dtype != dtype else values
 
 
 def copied(item: KeyPlan, cut: Cut) -> Tensor:

@@ -6,7 +6,7 @@ from enogu.core.records.errors import unknown
 from enogu.merge.presets import PRESETS
 from enogu.merge.syntax import Name, Text, parse
 
-DTYPES = ("same", "fp32", "fp16", "bf16")
+DTYPES = ("same", "fp32", "fp16", "bf16", "fp8_e4m3fn", "fp8_e5m2")
 PRECISIONS = ("fp32", "fp64")
 POLICIES = ("first", "formula")  # anything else is a model's name
 

@@ -133,7 +133,7 @@ def _compute_seconds(plan: Plan, files: Mapping[str, Path]) -> float:
             kinds.setdefault(_kind(item.result), []).append(item)
     total = 0.0
     with open_inputs({name: files[name] for name in plan.sources}) as readers:
-        computation = Computation(plan)
+        computation = Computation(plan).surveyed(readers)
         for items in kinds.values():
             sizes = {item.key: math.prod(item.spec.shape) for item in items}
             key = max(sizes, key=lambda key: (sizes[key] <= SAMPLE, sizes[key] * (1 if sizes[key] <= SAMPLE else -1)))

@@ -64,9 +64,8 @@ class Engine:
             threads = max(1, min(self.threads, MAX_THREADS))
             crew = stack.enter_context(_crew(threads))
             hashes = Hashes(plan, loader, used, crew=crew)
-            self._write(
-                _Run(Computation(plan, self.piece), loader, crew, self.memory // _slots(threads)), hashes, writer
-            )
+            computation = Computation(plan, self.piece).surveyed(readers)
+            self._write(_Run(computation, loader, crew, self.memory // _slots(threads)), hashes, writer)
             writer.metadata = describe(hashes.finish())
         assert writer.written is not None
         return writer.written

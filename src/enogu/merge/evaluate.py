@@ -11,6 +11,7 @@ from torch import Tensor
 from enogu.merge.adapters.adapter import Adapter, block_rows
 from enogu.merge.algebra import Adapted, Applied, Combination, Model, Node
 from enogu.merge.inputs import Input
+from enogu.merge.method import Method
 from enogu.merge.stretch import Stretch
 
 
@@ -43,6 +44,7 @@ class Evaluation:
     dtype: torch.dtype
     seed: int
     repeated: frozenset[str] = frozenset()  # models that the formula reads more than once
+    surveys: Mapping["Asked", Any] = field(default_factory=dict)
     measured: dict[Applied, Any] = field(default_factory=dict)
 
     def value(self, combination: Combination, cut: Cut) -> Tensor:
@@ -83,6 +85,11 @@ class Evaluation:
 
                 self.measured[node] = node.method.measure(pieces, **dict(node.options))
 
+    def look(self, node: Applied, cut: Cut) -> Tensor:
+        """Return what the survey of a method sees of this tensor, which must be whole."""
+        assert node.method.survey is not None
+        return node.method.survey.look(*(self._shaped(self.value(tensor, cut), node) for tensor in node.tensors))
+
     def _node(self, node: Node, cut: Cut) -> Tensor:
         if isinstance(node, Model):
             again = node.name in self.repeated
@@ -97,6 +104,8 @@ class Evaluation:
         lent: dict[str, Any] = {}
         if "measured" in node.method.wants:
             lent["measured"] = self.measured[node]
+        if node.method.survey is not None:
+            lent["surveyed"] = self.surveys[asked(node)]
         if "elements" in node.method.wants:
             names = tuple(tensor.spelling for tensor in node.tensors)
             lent["elements"] = Stretch(self.seed, self.key, cut.start, self.shape, names)
@@ -109,6 +118,24 @@ class Evaluation:
         if node.method.grain == "tensor" or len(self.shape) < 2:
             return flat.reshape(self.shape)
         return flat.reshape(-1, *self.shape[1:])
+
+
+Asked = tuple[Method, tuple[Combination, ...]]
+
+
+def asked(node: Applied) -> Asked:
+    """Return what calls that share a survey have in common: all but their options."""
+    return node.method, node.tensors
+
+
+def surveying(combination: Combination) -> Iterator[Applied]:
+    """Yield the calls of a combination that survey all tensors, innermost first."""
+    for node, _ in combination.terms:
+        if isinstance(node, Applied):
+            for tensor in node.tensors:
+                yield from surveying(tensor)
+            if node.method.survey is not None:
+                yield node
 
 
 def unit(combination: Combination, shape: tuple[int, ...]) -> int:

@@ -36,6 +36,14 @@ Grain = Literal["linear", "element", "row", "tensor"]
 
 
 @dataclass(frozen=True)
+class Survey:
+    """What a method asks of all tensors before the first is merged: `look` at each, `settle` what all said together."""
+
+    look: Callable[..., Tensor]
+    settle: Callable[[Tensor], Any]
+
+
+@dataclass(frozen=True)
 class Slot:
     """One tensor argument, or a list of them."""
 
@@ -50,13 +58,15 @@ class Method:
 
     `grain` is what must stay together: nothing for "linear" (called on combinations, so that it
     fuses with what is around it) and "element" (called on flat pieces), whole rows of the last
-    axes, or the tensor. `measure` looks at all pieces first; its answer arrives as `measured`.
+    axes, or the tensor. `measure` looks at all pieces first; its answer arrives as `measured`,
+    that of a `survey` of all tensors as `surveyed`.
     A parameter `elements` receives the positions of a piece, for randomness.
     """
 
     function: Callable[..., Any]
     grain: Grain
     measure: Callable[..., Any] | None
+    survey: Survey | None
     slots: tuple[Slot, ...]
     returns: Space
     options: Mapping[str, Any]
@@ -85,7 +95,9 @@ class Method:
         return self.function(*args, **options)
 
 
-def method(*, grain: Grain, measure: Callable[..., Any] | None = None) -> Callable[[Callable[..., Any]], Method]:
+def method(
+    *, grain: Grain, measure: Callable[..., Any] | None = None, survey: Survey | None = None
+) -> Callable[[Callable[..., Any]], Method]:
     """Make a function a method; its spaces and options are read from its signature."""
 
     def wrap(function: Callable[..., Any]) -> Method:
@@ -100,7 +112,7 @@ def method(*, grain: Grain, measure: Callable[..., Any] | None = None) -> Callab
             else:
                 options[name] = parameter.default
         returns = get_args(hints["return"])[1]
-        return Method(function, grain, measure, tuple(slots), returns, options, frozenset(wants))
+        return Method(function, grain, measure, survey, tuple(slots), returns, options, frozenset(wants))
 
     return wrap
 

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import torch
 
+from enogu.core.networks import fp8
 from enogu.core.networks.header import Header, Spec, TensorInfo, layout
 from enogu.core.networks.keys import NAMES, TEXT_ENCODERS, place, why_fixed
 from enogu.core.networks.prediction import Prediction, prediction
@@ -114,7 +115,9 @@ class _Planner:
         chosen = policy if policy in self.headers else self.models[0]
         why = why_fixed(key, first)
         if why == "ema":
-            return KeyPlan(key, "dropped", _spec(first, "same"), Combination(), "a moving average, stale after a merge")
+            return KeyPlan(
+                key, "dropped", _spec(key, first, "same"), Combination(), "a moving average, stale after a merge"
+            )
         if why:
             return self._copy(key, holders, chosen, why=f"never blended: {why}")
         result = self.terms.at(self.meanings.at(key), key, instead=chosen if policy != "formula" else "")
@@ -128,7 +131,7 @@ class _Planner:
         (node, coefficient), *more = result.terms
         if not more and isinstance(node, Model) and coefficient == 1.0:
             return self._copy(key, holders, node.name, why="the formula takes it as it is")
-        return KeyPlan(key, "merged", _spec(first, self.config.dtype), result)
+        return KeyPlan(key, "merged", _spec(key, first, self.config.dtype), result)
 
     def policy(self, component: str) -> str:
         """Return where a component comes from: "first", "formula" or a model."""
@@ -157,7 +160,7 @@ class _Planner:
         if name != source:
             why += f"; missing from {source}"
         info = holders[name]
-        spec = _spec(info, "same" if why_fixed(key, info) else self.config.dtype)
+        spec = _spec(key, info, "same" if why_fixed(key, info) else self.config.dtype)
         action = "copied" if spec.dtype == info.torch_dtype else "cast"
         return KeyPlan(key, action, spec, Combination(((Model(name), 1.0),)), f"from {name} ({why})")
 
@@ -175,5 +178,7 @@ def _predicts(told: Prediction) -> str:
     return (told.kind or "not said") + (" with zero terminal SNR" if told.zero_terminal_snr else "")
 
 
-def _spec(info: TensorInfo, dtype: str) -> Spec:
-    return Spec(info.torch_dtype if dtype == "same" else TORCH[dtype], info.shape)
+def _spec(key: str, info: TensorInfo, dtype: str) -> Spec:
+    if dtype in fp8.DTYPES and not fp8.may_narrow(key, info):
+        dtype = "same"  # norms, biases, embeddings, first and last layers
+    return Spec(info.torch_dtype if dtype == "same" else {**TORCH, **fp8.DTYPES}[dtype], info.shape)

@@ -70,6 +70,11 @@ class Loaded:
         for start, stop in cuts(part.start, part.stop, step):
             yield Cut(start, stop, self.readers)
 
+    def all_cuts(self, step: int) -> Iterator[Cut]:
+        """Yield pieces of every part, which are of one tensor."""
+        for part in self.slab.parts:
+            yield from self.cuts(part, step)
+
 
 @dataclass(frozen=True)
 class Loader:
@@ -115,10 +120,9 @@ class Loader:
         for number, slab in enumerate(slabs):
             waiting.append(pool.submit(self.load, slab, memory[number % 2]))
             if number:
-                loaded = waiting.pop(0).result()
-                yield from loaded.cuts(loaded.slab.parts[0], step)
+                yield from waiting.pop(0).result().all_cuts(step)
         for last in waiting:
-            yield from last.result().cuts(last.result().slab.parts[0], step)
+            yield from last.result().all_cuts(step)
 
     def spans(self, slab: Slab) -> dict[Path, list[Range]]:
         """Return what a slab needs of each file, in the file's order, near ranges joined."""

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from enogu.core.networks.header import read_header
+from enogu.core.networks.identity import sha256_of
 from enogu.core.networks.stream import Reader
 from enogu.core.records.errors import Refused
-from enogu.core.records.hashes import sha256_file
 from enogu.core.records.progress import Progress, silent
 from enogu.core.records.seed import generator
 from enogu.merge.computation import PRECISION, Computation
@@ -57,7 +57,7 @@ def verify(path: Path, parents: Sequence[Path], *, sample: int = SAMPLE, progres
     with ExitStack() as stack:
         readers = stack.enter_context(open_inputs(files, dtype=PRECISION[config.precision]))
         own = stack.enter_context(Reader(path))
-        computation, wrong = Computation(plan), []
+        computation, wrong = Computation(plan).surveyed(readers), []
         for done, key in enumerate(chosen):
             if not _same(own.tensor(key).reshape(-1), computation.tensor(key, readers)):
                 wrong.append(key)
@@ -74,7 +74,7 @@ def _recipe(path: Path, metadata: Any) -> dict[str, Any]:
 
 
 def _bind(models: dict[str, Any], parents: Sequence[Path]) -> dict[str, Path]:
-    hashes = {sha256_file(parent): parent for parent in parents}
+    hashes = {sha256_of(parent): parent for parent in parents}
     missing = {name: made["sha256"] for name, made in models.items() if made["sha256"] not in hashes}
     if missing:
         listed = ", ".join(f"{name} (sha256 {digest[:12]}...)" for name, digest in missing.items())

@@ -1,0 +1,134 @@
+"""The pipeline around the arithmetic: what is read, hashed and left behind, whatever the order of the inputs."""
+
+import errno
+import hashlib
+import os
+import threading
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from enogu.core.networks import direct
+from enogu.core.networks.direct import DirectFile, room, room_for, sha256_direct
+from enogu.core.networks.header import Spec, TensorInfo, header_bytes, layout
+from enogu.core.networks.stream import as_bytes
+from enogu.core.records.errors import Failed
+from enogu.merge import stage
+from enogu.merge.config import MergeConfig
+from enogu.merge.engine import Engine
+from enogu.merge.inputs import read_headers
+from enogu.merge.plan import make_plan
+from tests.merge import pico
+
+A, B = pico.tensors(0), pico.tensors(1)
+
+
+def backwards(path: Path, tensors: dict[str, Tensor]) -> Path:
+    """Write a file whose tensors lie in an order that no writer of ours makes."""
+    infos, position = {}, 0
+    for name in reversed(layout({key: Spec(t.dtype, tuple(t.shape)) for key, t in tensors.items()})):
+        info = layout({name: Spec(tensors[name].dtype, tuple(tensors[name].shape))})[name]
+        infos[name] = TensorInfo(info.dtype, info.shape, position, position + info.nbytes)
+        position += info.nbytes
+    path.write_bytes(header_bytes(infos, {}) + b"".join(bytes(as_bytes(tensors[name])) for name in infos))
+    return path
+
+
+@pytest.mark.parametrize("memory", [1 << 12, 1 << 24])
+def test_parents_are_hashed_whole_in_any_order_and_with_parts_left_out(tmp_path: Path, memory: int) -> None:
+    files = pico.write(tmp_path, a=A)
+    files["b"] = backwards(tmp_path / "b.safetensors", B)
+    plan = make_plan(MergeConfig(formula="0.5*a.unet + 0.5*b.unet + a.te + a.vae"), read_headers(files))
+    told: list[dict[str, str]] = []
+    Engine(memory=memory).run(
+        plan,
+        files,
+        tmp_path / "out",
+        describe=lambda hashes: told.append(dict(hashes)) or {},  # type: ignore[func-returns-value]
+    )
+    assert told[-1] == {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
+
+
+def test_the_order_within_the_files_changes_no_byte(tmp_path: Path) -> None:
+    files = pico.write(tmp_path, a=A, b=B)
+    turned = {**files, "b": backwards(tmp_path / "c.safetensors", B)}
+    for number, named in enumerate((files, turned)):
+        plan = make_plan(MergeConfig(formula="ties(a, b, keep=0.3)", vae="a", text="a"), read_headers(named))
+        Engine(memory=1 << 12).run(plan, named, tmp_path / str(number))
+    assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
+
+
+def test_direct_reads_give_any_range_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    data = os.urandom(3 * 4096 + 77)
+    path.write_bytes(data)
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())
+    for cached in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(direct, "_is_cached", lambda *_, cached=cached: cached)
+            with DirectFile(path) as file:
+                for start, stop in ((0, len(data)), (1, 2), (4095, 4097), (4096, 8192), (9000, len(data)), (5, 5)):
+                    memory = room(room_for(stop - start))
+                    assert bytes(file.read(start, stop, memory)) == data[start:stop]
+                path.write_bytes(data[:100])
+                with pytest.raises(Failed, match="another program"):
+                    file.read(0, len(data), room(room_for(len(data))))
+                path.write_bytes(data)
+    assert sha256_direct(path) == hashlib.sha256(data).hexdigest()
+
+
+def test_large_files_are_written_past_the_cache_byte_by_byte_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = pico.write(tmp_path, a=A, b=B)
+    config = MergeConfig(formula="0.5*a + 0.5*b")
+    stage.merge(config, files, tmp_path / "plain")
+    monkeypatch.setattr(direct, "DIRECT_FROM", 0)
+    monkeypatch.setattr(direct, "BLOCK_BYTES", 4096)
+    stage.merge(config, files, tmp_path / "direct")
+    assert (tmp_path / "plain").read_bytes() == (tmp_path / "direct").read_bytes()
+
+
+@pytest.mark.parametrize("moment", ["read", "write"])
+def test_a_disk_that_fails_midway_leaves_no_file_and_no_thread(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = pico.write(tmp_path, a=A, b=B)
+    plan = make_plan(MergeConfig(formula="0.5*a + 0.5*b"), read_headers(files))
+    before = threading.active_count()
+
+    def broken(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if moment == "read":
+        monkeypatch.setattr(direct.DirectFile, "read", broken)
+    else:
+        monkeypatch.setattr(direct.os, "pwrite", broken)
+    with pytest.raises(Failed, match="nothing was written"):
+        Engine().run(plan, files, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "b.safetensors"]
+    assert threading.active_count() == before
+
+
+def test_an_interrupt_in_a_thread_of_the_engine_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = pico.write(tmp_path, a=A, b=B)
+    plan = make_plan(MergeConfig(formula="ties(a, b)"), read_headers(files))
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Engine(progress=interrupted).run(plan, files, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "b.safetensors"]
+
+
+def test_a_model_bound_twice_is_read_once_and_told_twice(tmp_path: Path) -> None:
+    files = pico.write(tmp_path, a=A)
+    files["twin"] = files["a"]
+    _, written = stage.merge(MergeConfig(formula="0.5*a + 0.5*twin"), files, tmp_path / "out")
+    assert torch.equal(safetensors.torch.load_file(tmp_path / "out")[pico.MIDDLE], A[pico.MIDDLE])
+    assert written.sha256 == hashlib.sha256((tmp_path / "out").read_bytes()).hexdigest()
