@@ -1,5 +1,6 @@
 """Several processes at one folder, records of a neighbouring folder, repair, margins."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from enogu.core.records.shards import Shards
+from enogu.core.records.shards import Shards, left_over
 from enogu.latents.claims import Claims
 
 if TYPE_CHECKING:
@@ -117,6 +118,25 @@ def test_adding_posts_encodes_the_new_ones_in_a_folder_of_their_own(bench: "Benc
     assert bench.run("both", margin=16, flip=True)["encoded"] == 17  # the mirror images
     shared = {path.stat().st_ino for path in (bench.folder / "first").glob("shard-*.bin")}
     assert shared <= {path.stat().st_ino for path in (bench.folder / "second").glob("shard-*.bin")}
+
+
+def test_records_that_only_another_folder_wanted_stay_known(bench: "Bench") -> None:
+    """Whoever opts out must be found in every folder that has a link to the shard."""
+    bench.draw(12)
+    bench.freeze()
+    bench.run("first")
+    manifest = bench.manifest
+    manifest[::2].write_parquet(bench.folder / "posts" / "manifest.parquet")
+    assert bench.run("second")["encoded"] == 0
+    assert Shards(bench.folder / "second").index["post"].to_list() == list(range(0, 12, 2))
+    assert left_over(bench.folder / "second").is_empty()
+    shutil.rmtree(bench.folder / "first")
+    left = set(left_over(bench.folder / "second")["post"])  # but of buckets that nobody here wants
+    assert left
+    assert left <= set(range(1, 12, 2))
+    manifest.write_parquet(bench.folder / "posts" / "manifest.parquet")
+    assert bench.run("third")["encoded"] == 6 - len(left)
+    assert Shards(bench.folder / "third").verify() == []
 
 
 def test_a_damaged_record_is_found_forgotten_and_made_again(bench: "Bench") -> None:

@@ -6,9 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from enogu.core.records.journal import SCHEMA, damaged, present
-from enogu.core.records.shards import ShardWriter
-
-INDEX = "index.parquet"
+from enogu.core.records.shards import INDEX, ShardWriter, records
 
 
 def adopt(writer: ShardWriter, wanted: pl.DataFrame) -> int:
@@ -20,15 +18,16 @@ def adopt(writer: ShardWriter, wanted: pl.DataFrame) -> int:
     for neighbour in _neighbours(writer.folder):
         if missing.is_empty():
             break
-        rows = _sound(neighbour, writer.folder, _records(neighbour, missing))
-        if rows.is_empty():
+        rows = _sound(neighbour, writer.folder, present(neighbour, records(neighbour)))
+        found = rows.filter(pl.col("key").is_in(missing.implode()))
+        if found.is_empty():
             continue
-        try:
-            writer.adopt(neighbour, rows)
+        try:  # with all that is known of those shards: who opts out must be found in every folder that has a link
+            writer.adopt(neighbour, rows.filter(pl.col("shard").is_in(found["shard"].implode())))
         except OSError:  # a file system without hard links, or two of them: encode again
             return taken
-        missing = missing.filter(~missing.is_in(rows["key"].implode()))
-        taken += len(rows)
+        missing = missing.filter(~missing.is_in(found["key"].implode()))
+        taken += found["key"].n_unique()
     return taken
 
 
@@ -38,13 +37,10 @@ def _neighbours(folder: Path) -> Iterator[Path]:
             yield index.parent
 
 
-def _records(folder: Path, keys: pl.Series) -> pl.DataFrame:
-    index = pl.scan_parquet(folder / INDEX).filter(pl.col("key").is_in(keys.implode())).collect()
-    return present(folder, index.unique("key", keep="first", maintain_order=True))
-
-
 def _sound(neighbour: Path, folder: Path, rows: pl.DataFrame) -> pl.DataFrame:
     """Leave out what is damaged in files that are already here: a repair may have taken those records out."""
+    if rows.is_empty():
+        return rows
     here = {path.stat().st_ino for path in folder.glob("shard-*.bin")}
     shared = [shard for shard in rows["shard"].unique() if (neighbour / shard).stat().st_ino in here]
     spoiled = damaged(neighbour, rows.filter(pl.col("shard").is_in(shared)))

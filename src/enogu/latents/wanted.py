@@ -30,19 +30,20 @@ def wanted(manifest: pl.DataFrame, stored: pl.DataFrame, *, buckets: Buckets, re
     true = pl.max("original_width", "original_height").over("sha256")  # one picture may have several posts
     sizes = posts.join(met, on="post", how="left", maintain_order="left").with_columns(true)
     expected = _assign(buckets, sizes.select("width", "height"))
-    actual = np.where(
-        sizes["original_width"].is_null().to_numpy()[:, None],
-        expected,
-        _assign(buckets, sizes.select("original_width", "original_height")),
-    )
+    actual = _assign(buckets, sizes.select("original_width", "original_height"))
+    differs = sizes["original_width"].is_not_null().to_numpy() & (actual != expected).any(axis=1)
+    if differs.any():  # believed where there is a record of this very picture in that bucket
+        keys = _keys("key", posts["sha256"].filter(differs), actual[differs], recipe=recipe, flipped=False)
+        differs[differs] = keys.is_in(stored["key"].implode()).to_numpy()
+    shapes = np.where(differs[:, None], actual, expected)
     return posts.select(
         "post",
         "image",
         "sha256",
         pl.Series("bucket_width", expected[:, 0]),
         pl.Series("bucket_height", expected[:, 1]),
-        _keys("key", posts["sha256"], actual, recipe=recipe, flipped=False),
-        _keys("mirror_key", posts["sha256"], actual, recipe=recipe, flipped=True)
+        _keys("key", posts["sha256"], shapes, recipe=recipe, flipped=False),
+        _keys("mirror_key", posts["sha256"], shapes, recipe=recipe, flipped=True)
         if flip
         else pl.lit(None, pl.String).alias("mirror_key"),
     ).sort(*BUCKET, "post")

@@ -169,7 +169,8 @@ def _note(folder: Path, gone: pl.DataFrame) -> None:
 
 def _zero(folder: Path, ids: frozenset[int]) -> dict[str, int]:
     """Overwrite the latents of some posts, except those that another post shares."""
-    index = pl.concat([pl.read_parquet(folder / "index.parquet"), left_over(folder)])
+    tables = (pl.read_parquet(folder / "index.parquet"), left_over(folder))
+    index = pl.concat([table.select("post", "shard", "offset", "nbytes") for table in tables])
     mine = pl.col("post").is_in(list(ids))
     kept = index.filter(~mine).select("shard", "offset").unique()
     lone = index.filter(mine).join(kept, on=["shard", "offset"], how="anti").unique(["shard", "offset"])

@@ -3,6 +3,8 @@
     shard-0512x0768-0-00003.bin  records of one bucket (width x height in pixels), one after another, nothing else;
                                  "0" is the writer: several processes write at once, each to files of its own
     index.parquet                one row per (post, flipped), sorted by them: SCHEMA of journal.py; written last
+    unlisted.parquet             the same for records in these shards that the index leaves out, if there are any: of
+                                 posts that are no longer wanted, or that only a folder with the same shards wants
     journal-0.jsonl              only while a run is unfinished: what a writer has committed
 
 A record is little-endian float16 in C order, (2C, height / 8, width / 8): the mean of the VAE's posterior and
@@ -45,6 +47,8 @@ from enogu.core.records.progress import Progress, silent
 FACTOR = 8  # pixels per latent, along each side
 SHARD_BYTES = 1 << 30
 SAMPLE = np.dtype("<f2")
+INDEX = "index.parquet"
+UNLISTED = "unlisted.parquet"
 WRITER = "0"
 ADOPTED = "-i"  # before the inode of a shard that is another folder's too
 OPEN_SHARDS = 512  # mapped at once; each holds a file descriptor, of which a process has 1,024 as a rule
@@ -61,7 +65,7 @@ class ShardWriter:
         self._shard_bytes, self.name = shard_bytes, writer
         self._unsynced: dict[Path, int] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        self._indexed = present(folder, _read_index(folder))  # what earlier runs left when they ended
+        self._indexed = present(folder, records(folder))  # what earlier runs left when they ended
         mend(folder, writer)
         stored = self.stored()
         own = stored.filter(stored["shard"].str.contains(f"-{writer}-", literal=True))
@@ -113,6 +117,8 @@ class ShardWriter:
     def finish(self, index: pl.DataFrame) -> None:
         """Make the index of these rows and end the run: the journals go."""
         self.sync()
+        others = self.stored().join(index, on=["shard", "offset"], how="anti").unique(["shard", "offset"])
+        _write_index(self.folder, others, UNLISTED)
         _write_index(self.folder, index)
         for path in self.folder.glob(journal("*")):
             path.unlink()
@@ -149,7 +155,7 @@ class Shards:
 
     def __init__(self, folder: Path) -> None:
         """Open a folder by its index; no record is touched yet."""
-        if not (folder / "index.parquet").exists():
+        if not (folder / INDEX).exists():
             raise Refused(f"{folder} has no index.parquet: it holds no finished latents; run the stage to its end")
         self.folder = folder
         self.index = _read_index(folder, SEEN)  # without keys and checksums, which only `verify` needs
@@ -199,9 +205,11 @@ class Shards:
             progress(done, len(places), "records checked")
         return pl.concat(found)
 
-    def forget(self, records: pl.DataFrame) -> None:
+    def forget(self, bad: pl.DataFrame) -> None:
         """Take records, by (shard, offset), out of the index; the next run of the stage makes them anew."""
-        _write_index(self.folder, _read_index(self.folder).join(records, on=["shard", "offset"], how="anti"))
+        for name in (UNLISTED, INDEX):
+            rows = _read_index(self.folder, name=name)
+            _write_index(self.folder, rows.join(bad, on=["shard", "offset"], how="anti"), name)
 
     def _map(self, row: int) -> "Map":
         code = int(self._codes[row])
@@ -234,21 +242,38 @@ class Map:
         self._bytes.madvise(mmap.MADV_WILLNEED, start, (number + 1) * self._nbytes - start)
 
 
+def records(folder: Path) -> pl.DataFrame:
+    """Return the rows of all records of a finished folder, those that its index leaves out as well."""
+    return pl.concat([_read_index(folder, name=name) for name in (UNLISTED, INDEX)])
+
+
+def left_over(folder: Path) -> pl.DataFrame:
+    """Return the rows of unlisted records in shards that no other folder has any more."""
+    rows = _read_index(folder, name=UNLISTED)
+    alone = [name for name in rows["shard"].unique() if (folder / name).stat().st_nlink == 1]
+    return rows.filter(pl.col("shard").is_in(alone))
+
+
 def _shard_name(entry: Entry, writer: str, number: int) -> str:
     margin = f"+{entry.margin}" if entry.margin else ""
     return f"shard-{entry.width:04d}x{entry.height:04d}{margin}-{writer}-{number:05d}.bin"
 
 
-def _read_index(folder: Path, columns: list[str] | None = None) -> pl.DataFrame:
-    path = folder / "index.parquet"
+def _read_index(folder: Path, columns: list[str] | None = None, *, name: str = INDEX) -> pl.DataFrame:
+    path = folder / name
     return pl.read_parquet(path, columns=columns) if path.exists() else pl.DataFrame(schema=SCHEMA)
 
 
-def _write_index(folder: Path, index: pl.DataFrame) -> None:
-    for part in folder.glob(".index.parquet.*.part"):  # what a killed atomic write left
+def _write_index(folder: Path, index: pl.DataFrame, name: str = INDEX) -> None:
+    for part in folder.glob(f".{name}.*.part"):  # what a killed atomic write left
         part.unlink()
-    index = index.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()).sort("post", "flipped")
-    with atomic_path(folder / "index.parquet") as part:
+    if name == UNLISTED and index.is_empty():
+        (folder / name).unlink(missing_ok=True)
+        return
+    index = index.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()).sort(
+        "post", "flipped", "shard", "offset"
+    )
+    with atomic_path(folder / name) as part:
         index.write_parquet(part)
 
 
