@@ -59,7 +59,7 @@ def read(source: Path, asked: Asked) -> Iterator[Batch]:
             ids = database.frame("SELECT id FROM post")["id"].cast(pl.Int64).sort()
             firsts, tags = ids.gather_every(POSTS).to_numpy(), Tags(database)
             pairs = Pairs(asked.scratch / "pairs", firsts, largest=max(tags.largest, ids[-1] if len(ids) else 0))
-            pairs.fill(database)
+            yield from (Batch(pl.DataFrame({"id": []})) for _ in pairs.fill(database))  # so that one can interrupt
             for number, first in enumerate(firsts):
                 if asked.after is not None and first <= asked.after:
                     continue

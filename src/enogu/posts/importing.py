@@ -9,6 +9,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,7 +68,7 @@ def import_posts(path: Path, source: Source, target: Path, *, config: PostsConfi
         parts.pool = pool.members(image_root(path, config))
     asked = Asked(scratch=parts.folder, after=parts.mark, tags=tags, columns=config.columns)
     waiting: list[Batch] = []
-    for batch in source.read(path, asked):
+    for batch in ahead(source.read(path, asked)):
         waiting.append(batch)
         if batch.mark is not None:
             tally.add(parts.write(waiting, source, config))
@@ -80,6 +81,15 @@ def import_posts(path: Path, source: Source, target: Path, *, config: PostsConfi
         raise Refused(f"posts.source: {path} holds no post ({tally.read:,} read, {tally.blocked:,} blocked; {skips})")
     parts.finish(tally)
     return tally
+
+
+def ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Read the next batch while the last one is written."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = thread.submit(next, batches, None)
+            yield batch
 
 
 def image_root(path: Path, config: PostsConfig) -> Path:

@@ -1,5 +1,6 @@
 """Pairs of post and tag, set aside on disk by the batch of posts that they belong to: any order in, no index needed."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ class Pairs:
         self._folder, self._firsts, self._largest = folder, firsts, largest
         self._dtype: np.dtype[Any] = np.dtype(np.int32 if largest < 2**31 else np.int64)
 
-    def fill(self, database: Database) -> None:
-        """Read every pair once; what a killed import had filled is kept."""
+    def fill(self, database: Database) -> Iterator[int]:
+        """Read every pair once, and yield how many were read now and then; what a killed import had filled is kept."""
         if (self._folder / "full").exists():
             return
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -35,6 +36,7 @@ class Pairs:
             frame = database.frame(f"SELECT post_id, tag_id {within} AND rowid < {start + ROWS}", rows=ROWS)
             frame = frame.select(pl.all().cast(pl.Int64, strict=False))
             self._add(frame.filter(pl.all_horizontal(pl.all().is_between(0, self._largest))))
+            yield len(frame)
             within = f"FROM posttagrelation WHERE rowid >= {start + ROWS}"
             start = database.frame(f"SELECT min(rowid) AS first {within}")["first"][0]
         write_bytes(self._folder / "full", b"")
