@@ -90,6 +90,8 @@ def measure(way: str, case: Case, files: Sequence[Path], *, peer: Path | None) -
         print(f"  {case['title']}, {way}: {done.stderr.strip().splitlines()[-1:]}", flush=True)
         return None
     found: Run = json.loads(done.stdout.splitlines()[-1])
+    if word := next((line for line in done.stderr.splitlines() if "foreseen" in line), ""):
+        print(f"  {case['title']}: {found['peak'] / 2**20:,.0f} MiB; {word}", flush=True)
     return found
 
 

@@ -32,11 +32,18 @@ def floor(case: dict[str, Any], files: list[Path], out: Path) -> Callable[[], ob
 def enogu(case: dict[str, Any], files: list[Path], out: Path) -> Callable[[], object]:
     """Merge with enogu, all hashes included."""
     from enogu.merge.config import MergeConfig
+    from enogu.merge.costs import peak_bytes as peak_bytes_of
     from enogu.merge.stage import merge
 
     config = MergeConfig(formula=case["enogu"], vae="formula", text="formula")
     named = {f"m{number}": file for number, file in enumerate(files)}
-    return lambda: merge(config, named, out, threads=os.cpu_count() or 1)
+    threads = os.cpu_count() or 1
+
+    def work() -> None:
+        plan, _ = merge(config, named, out, threads=threads)
+        print(f"at most {peak_bytes_of(plan, threads) >> 20:,} MiB were foreseen", file=sys.stderr)
+
+    return work
 
 
 def unhashed(case: dict[str, Any], files: list[Path], out: Path) -> Callable[[], object]:
