@@ -42,7 +42,7 @@ def work(booru, tmp_path):
     latents = work / "latents-new-c1"
     latents.mkdir()
     offsets = [RECORD * (int(post) - (post == 5)) for post in ids]
-    index = pl.DataFrame({"post": ids, "shard": "shard.bin", "offset": offsets, "nbytes": RECORD})
+    index = pl.DataFrame({"post": ids, "shard": "shard.bin", "offset": offsets, "nbytes": [RECORD] * len(ids)})
     index.write_parquet(latents / "index.parquet")
     (latents / "shard.bin").write_bytes(np.repeat(np.arange(25, dtype=np.uint8) + 1, RECORD).tobytes())
     sign(latents, "latents.new", "c1", posts={"new": "a1"})
