@@ -3,20 +3,27 @@
 import argparse
 import json
 import os
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from enogu.cli.progress import ProgressLine
 from enogu.core.networks.header import open_read
-from enogu.core.records.errors import Refused
+from enogu.core.records.errors import Refused, unknown
 from enogu.merge.config import DTYPES, PRECISIONS, MergeConfig
 from enogu.merge.hits import hits, lines
+from enogu.merge.replay import read_replay
+from enogu.merge.replay_files import Hashes, find_files
+from enogu.merge.replay_records import Wanted
 from enogu.merge.report import rows, summary, text
 from enogu.merge.stage import merge, planned
 
-EXAMPLE = """example:
-  enogu merge 'base + 0.6*(tuned - base)' base=base.safetensors tuned=tuned.safetensors -o mixed.safetensors"""
+EXAMPLE = """examples:
+  enogu merge 'base + 0.6*(tuned - base)' base=base.safetensors tuned=tuned.safetensors -o mixed.safetensors
+  enogu merge '(a + b)/2' a=38942904e9 b=b.safetensors --models models/ -o half.safetensors
+  enogu merge --replay theirs.safetensors --models models/ --plan"""
+HASH = re.compile(r"[0-9a-fA-F]{8,64}")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,8 +34,27 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verb.add_argument("formula", metavar="FORMULA", help="what to compute, or @FILE to read it from a file")
-    verb.add_argument("models", metavar="NAME=FILE", nargs="+", help="the models that the formula names")
+    verb.add_argument(
+        "formula", metavar="FORMULA", nargs="?", default="", help="what to compute, or @FILE to read it from a file"
+    )
+    verb.add_argument(
+        "models",
+        metavar="NAME=FILE",
+        nargs="*",
+        help="the models that the formula names; NAME=SHA256 looks in --models",
+    )
+    verb.add_argument(
+        "--replay", type=Path, metavar="FILE", help="repeat the merge whose recipe FILE holds (or .mecha)"
+    )
+    verb.add_argument(
+        "--models",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        dest="folders",
+        help="where models are looked for by hash",
+    )
     verb.add_argument("-o", "--out", type=Path, metavar="OUT", help="the file to write")
     verb.add_argument("--plan", action="store_true", help="show what would become of each tensor and stop")
     verb.add_argument("--json", action="store_true", help="print the plan as JSON, with every tensor")
@@ -45,7 +71,27 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    config = MergeConfig(
+    if args.replay:
+        config, files = _replayed(args)
+    else:
+        config, files = _config(args), _files(args.models, args.folders)
+    if args.plan:
+        plan, _ = planned(config, files)
+        told = {**summary(plan), "block_weights": [asdict(hit) for hit in hits(plan)], "keys": rows(plan)}
+        print(json.dumps(told, indent=1) if args.json else "\n".join([text(plan), *lines(plan)]))
+        return 0
+    line = ProgressLine("merge", sys.stderr)
+    plan, written = merge(config, files, _out(args.out), threads=os.cpu_count() or 1, progress=line)
+    line.clear()
+    result = {**summary(plan), "out": str(args.out), "sha256": written.sha256}
+    print(json.dumps(result, indent=1) if args.json else f"{text(plan)}\n{args.out}: sha256 {written.sha256}")
+    return 0
+
+
+def _config(args: argparse.Namespace) -> MergeConfig:
+    if not args.formula:
+        raise Refused("say what to merge: enogu merge 'FORMULA' NAME=FILE ... -o OUT, or --replay FILE")
+    return MergeConfig(
         formula=_formula(args.formula),
         dtype=args.dtype,
         precision=args.precision,
@@ -54,18 +100,21 @@ def run(args: argparse.Namespace) -> int:
         nonfinite="keep" if args.keep_nonfinite else "refuse",
         seed=args.seed,
     )
-    files = _files(args.models)
-    if args.plan:
-        plan, _ = planned(config, files)
-        told = {**summary(plan), "block_weights": [asdict(hit) for hit in hits(plan)], "keys": rows(plan)}
-        print(json.dumps(told, indent=1) if args.json else "\n".join([text(plan), *lines(plan)]))
-        return 0
-    line = ProgressLine("merge", sys.stderr)
-    plan, written = merge(config, files, _out(args.out, files), threads=os.cpu_count() or 1, progress=line)
-    line.clear()
-    result = {**summary(plan), "out": str(args.out), "sha256": written.sha256}
-    print(json.dumps(result, indent=1) if args.json else f"{text(plan)}\n{args.out}: sha256 {written.sha256}")
-    return 0
+
+
+def _replayed(args: argparse.Namespace) -> tuple[MergeConfig, dict[str, Path]]:
+    """Read the recipe of a file and find its models: those that are named by hand, the others by hash."""
+    replay = read_replay(args.replay)
+    told = [f"{replay.origin}'s recipe as a formula:", *replay.config.formula.splitlines()]
+    print("\n".join([told[0], *(f"  {line}" for line in told[1:])]), file=sys.stderr)
+    for note in replay.notes:
+        print(f"note: {note}", file=sys.stderr)
+    given = _files([*([args.formula] if args.formula else []), *args.models], args.folders)
+    if stray := given.keys() - replay.models.keys():
+        raise unknown("model of the recipe", min(stray), replay.models)
+    left = {name: wanted for name, wanted in replay.models.items() if name not in given}
+    files = {**given, **_found(left, args.folders)}
+    return replay.config, {name: files[name] for name in replay.models}
 
 
 def _formula(text: str) -> str:
@@ -75,17 +124,32 @@ def _formula(text: str) -> str:
         return handle.read().decode("utf-8", errors="replace")
 
 
-def _files(pairs: list[str]) -> dict[str, Path]:
+def _files(pairs: list[str], folders: list[Path]) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for pair in pairs:
         name, equals, path = pair.partition("=")
         if not equals or not name or name in files:
             raise Refused(f"{pair!r}: bind each model once, as NAME=FILE")
         files[name] = Path(path)
-    return files
+    by_hash = {
+        name: Wanted(sha256=str(path).lower())
+        for name, path in files.items()
+        if HASH.fullmatch(str(path)) and not path.exists()
+    }
+    return {**files, **_found(by_hash, folders)}
 
 
-def _out(out: Path | None, files: dict[str, Path]) -> Path:
+def _found(wanted: dict[str, Wanted], folders: list[Path]) -> dict[str, Path]:
+    if not wanted:
+        return {}
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "enogu" / "hashes.json"
+    line = ProgressLine("hash", sys.stderr)
+    found = find_files(wanted, folders, Hashes(cache), progress=line)
+    line.clear()
+    return found
+
+
+def _out(out: Path | None) -> Path:
     if out is None:
         raise Refused("say where to write with -o OUT, or look first with --plan")
     if out.exists():

@@ -11,7 +11,7 @@ from enogu.merge.adapters.lists import spread
 from enogu.merge.presets import preset, resample
 from enogu.merge.rules import Rule, slots_named
 
-BASE, TIME, LABEL, HEAD = "BASE", "TIME", "LABEL", "HEAD"
+BASE, VAE, TIME, LABEL, HEAD = "BASE", "VAE", "TIME", "LABEL", "HEAD"
 CONVENTIONS = ("webui", "mecha", "comfy")
 ORDERS = ("base-first", "base-last")
 FITS = ("exact", "truncate", "resample")
@@ -71,9 +71,12 @@ def slot(key: str, names: tuple[str, ...], convention: str) -> str:
     """Return the name whose number a tensor takes.
 
     webui (bbc-mc, meh, SuperMerger): time and label embeddings go with IN00, the head with the last OUT.
-    mecha (sd-mecha): the embeddings go with BASE. Both: text encoders and VAE with BASE. comfy: each its own.
+    mecha (sd-mecha): the embeddings go with BASE. Both: text encoders and VAE with BASE, unless VAE has a number
+    by name. comfy: each its own.
     """
     block = place(key).block
+    if VAE in names and place(key).component == "vae":
+        return VAE
     if convention == "comfy":
         middle = MIDDLE.match(key)
         return f"{block}.{middle[1]}" if middle else block or BASE
@@ -116,7 +119,7 @@ def block_weights(
         raise Refused(_wrong_count(numbers, names))
     weights = dict(zip(names, map(float, numbers), strict=True))
     for name, value in (named or {}).items():
-        weights |= dict.fromkeys(slots_named(name, names), value)
+        weights |= dict.fromkeys(slots_named(name, (*names, VAE)), value)
     return BlockWeights(weights, convention, tuple(rule.within(names) for rule in rules))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 
 from enogu.merge.algebra import TOLERANCE, Combination
-from enogu.merge.blocks import block_names
+from enogu.merge.blocks import BASE, VAE, block_names
 from enogu.merge.meaning import PARTS, Meaning, matching
 from enogu.merge.presets import PRESETS
 from enogu.merge.syntax import Call, Chain, Expression, Formula, Items, Name, Part, Text
@@ -40,18 +40,17 @@ def named_models(formula: Formula, known: tuple[str, ...]) -> tuple[str, ...]:
 def spoken(formula: Formula) -> set[str]:
     """Return the components that a formula speaks of itself, so that no policy decides for it.
 
-    `.vae` speaks of the VAE; a number for BASE in a list of block weights speaks of the text encoders.
+    `.vae` and block weights with a number for VAE speak of the VAE; a number for BASE, by name or in a list of full
+    length, speaks of the text encoders.
     """
     items = list(formula.walk())
     found = {component for item in items if isinstance(item, Part) for component in PARTS.get(item.component, ())}
-    return found | (set(PARTS["te"]) if _gives_base(items) else set())
-
-
-def _gives_base(items: list[Expression]) -> bool:
-    """Return whether block weights hold a number for BASE: in a list of their full length, or by name."""
     calls = [item for item in items if isinstance(item, Call) and item.method in BLOCK_WORDS]
-    named = any(name in ("base", "BASE") for call in calls for name, _ in call.options)
-    return named or any(isinstance(item, Items) and len(item.items) in LISTS_WITH_BASE and calls for item in items)
+    named = {name.upper() for call in calls for name, _ in call.options}
+    full = any(isinstance(item, Items) and len(item.items) in LISTS_WITH_BASE for item in items)
+    if calls and (full or BASE in named):
+        found |= set(PARTS["te"])
+    return found | ({"vae"} if VAE in named else set())
 
 
 def _matched(text: str, known: tuple[str, ...]) -> list[str]:

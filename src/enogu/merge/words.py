@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enogu.core.records.errors import Refused, unknown
 from enogu.merge.algebra import Combination, Model
 from enogu.merge.binding import Value
-from enogu.merge.blocks import BASE, BlockWeights, block_weights, slots
+from enogu.merge.blocks import BASE, VAE, BlockWeights, block_weights, slots
 from enogu.merge.presets import gradient
 from enogu.merge.rules import Rule, read_rules, slots_named
 
@@ -69,7 +69,7 @@ def weights_of(word: str, values: Sequence[Value], options: Mapping[str, Value],
         numbers = _numbers(values, untouched=1.0 if words.get("convention") == "comfy" else 0.0, count=count)
     named = {name: _number(value, name) for name, value in options.items() if name not in BLOCK_OPTIONS}
     for name in named:
-        if not _is_slot(name, names):
+        if not _is_slot(name, (*names, VAE)):
             raise unknown("option of block weights", name, [*BLOCK_OPTIONS, *names])
     base = _number(options["base"], "base") if "base" in options else None
     rules = _rules(options.get("rules", ()))
