@@ -1,7 +1,7 @@
 """Import of synthetic posts from danbooru2023's SQLite and from Danbooru's JSON lines: time, memory, size.
 
-`python -m benchmarks.data_import [sqlite] [json] [--posts N] [--folder DIR]`; ten million posts take 7 GB as SQLite and
-11 GB as JSON lines, and as much again while they are imported. Each source is drawn, imported and removed in turn.
+`python -m benchmarks.data_import [sqlite] [json] [--posts N] [--folder DIR]`; ten million posts take 6 GB as SQLite and
+19 GB as JSON lines, and the import another 5 GB. Each source is drawn, imported and removed in turn.
 """
 
 import argparse
