@@ -39,7 +39,7 @@ def read_torch_file(path: Path) -> Contents:
             return _contents(path, made, places)
         except Refused as refusal:
             raise Refused(f"{path}: {refusal}") from None
-        except (zipfile.BadZipFile, struct.error, NotImplementedError, EOFError) as problem:
+        except (zipfile.BadZipFile, struct.error, NotImplementedError, EOFError, ValueError, OverflowError) as problem:
             raise Refused(f"{path}: a broken or truncated zip ({problem}); download or copy it again") from None
 
 
@@ -67,7 +67,7 @@ def _spans(handle: BinaryIO, members: list[zipfile.ZipInfo]) -> Iterator[tuple[s
     """Yield where stored members lie; two that overlap are a bomb's trick."""
     free = 0
     for item in sorted(members, key=lambda item: item.header_offset):
-        handle.seek(item.header_offset)
+        handle.seek(max(item.header_offset, 0))
         mark, name, extra = LOCAL_HEADER.unpack(handle.read(LOCAL_HEADER.size))
         start = item.header_offset + LOCAL_HEADER.size + name + extra
         if mark != b"PK\x03\x04" or item.header_offset < free or item.compress_size != item.file_size:

@@ -1,0 +1,72 @@
+"""Damage of any container is found when the file is opened, and never crashes the reader."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from enogu.cli import main
+from enogu.core.networks.source import open_source
+from enogu.core.networks.stream import save_tensors
+from enogu.core.records.errors import Failed, Refused
+from tests.merge import pico
+
+A = pico.tensors(0)
+Save = Callable[[Path, dict[str, Tensor]], object]
+FORMS: dict[str, Save] = {
+    "safetensors": lambda path, tensors: save_tensors(path, tensors, {"a": "b"}),
+    "zip": lambda path, tensors: torch.save(tensors, path),
+    "legacy": lambda path, tensors: torch.save(tensors, path, _use_new_zipfile_serialization=False),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_shows_the_same(tmp_path: Path, form: str) -> None:
+    FORMS[form](tmp_path / "x", A)
+    for mapped in (False, True):
+        with open_source(tmp_path / "x", mapped=mapped) as source:
+            assert source.header.tensors.keys() == A.keys()
+            assert all(torch.equal(source.tensor(key), A[key]) for key in A)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_any_damage_is_read_or_refused(tmp_path: Path, form: str) -> None:
+    FORMS[form](tmp_path / "x", {key: A[key] for key in (pico.MIDDLE, pico.TEXT, pico.IDS)})
+    raw, rng = (tmp_path / "x").read_bytes(), np.random.default_rng(1)
+    for _ in range(250):
+        damaged = bytearray(raw[: rng.integers(len(raw))] if rng.random() < 0.3 else raw)
+        for position in rng.integers(0, max(len(damaged), 1), rng.integers(1, 6)):
+            if position < len(damaged):
+                damaged[position] = rng.integers(256)
+        (tmp_path / "x").write_bytes(damaged)
+        try:
+            with open_source(tmp_path / "x") as source:
+                for key in source.header.tensors:
+                    source.tensor(key)
+        except (Refused, Failed):
+            continue
+
+
+def test_nothing_is_overwritten_by_a_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_tensors(tmp_path / "a", A, {})
+    raw = (tmp_path / "a").read_bytes()
+    (tmp_path / "cut").write_bytes(raw[:-100])
+    (tmp_path / "out").write_bytes(b"mine")
+    assert main(["convert", str(tmp_path / "cut"), "-o", str(tmp_path / "new")]) == 2
+    assert "truncated" in capsys.readouterr().err
+    assert main(["convert", str(tmp_path / "a"), "-o", str(tmp_path / "out")]) == 2
+    assert main(["convert", str(tmp_path / "a"), "-o", str(tmp_path / "a")]) == 2
+    assert (tmp_path / "out").read_bytes() == b"mine"
+    assert (tmp_path / "a").read_bytes() == raw
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_a_failure(tmp_path: Path) -> None:
+    save_tensors(tmp_path / "a", A, {})
+    with open_source(tmp_path / "a") as source:
+        (tmp_path / "a").write_bytes((tmp_path / "a").read_bytes()[:4000])
+        with pytest.raises(Failed, match="did another program cut it"):
+            [source.tensor(key) for key in A]
