@@ -84,7 +84,7 @@ def test_a_thousand_tags_on_a_post_are_all_said(captioned):
 def test_a_group_may_not_take_the_name_of_another(captioned):
     with pytest.raises(Refused, match=r"groups\.artist: a group of this name"):
         captioned([post(1)], groups={"artist": Group(tags=("x",))})
-    with pytest.raises(Refused, match="'generl'; did you mean 'general'"):
-        captioned([post(1)], groups={"eyes": Group(tags=("x",), of="generl")})
+    with pytest.raises(Refused, match="'generic'; did you mean 'general'"):
+        captioned([post(1)], groups={"eyes": Group(tags=("x",), of="generic")})
     with pytest.raises(Refused, match="'eys'; did you mean 'eyes'"):
         captioned([post(1)], groups={"eyes": Group(tags=("x",))}, order=("eys", "|||"))

@@ -116,6 +116,7 @@ def test_the_rules_are_kept_for_reading(captioned):
         "separator": ", ",
         "limit": 10,
         "budget": 0,
+        "text_budget": 0,
         "priority": ["count", "character", "artist", "quality", "rating", "general"],
         "drop_caption": 0.25,
         "levels": [],

@@ -1,6 +1,7 @@
 """Sentences: told from lists of tags and from broken answers, kept by post, said in their place."""
 
 import json
+import re
 
 import polars as pl
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from enogu.captions.config import CaptionsConfig, CaptionSet
 from enogu.captions.reading import reader
 from enogu.captions.texts import BROKEN, EMPTY, REPAIRED, SENTENCE, TAGS, usable
+from enogu.core.networks.tokenizer import tokenize
 from enogu.core.records.errors import Refused
 from enogu.core.records.files import read_json
 
@@ -100,6 +102,23 @@ def test_sentences_stand_where_the_order_says_and_tags_fill_in(captioned):
     assert [(row["post"], row["kind"]) for row in refused] == [(2, TAGS), (3, BROKEN)]
     record = pl.read_parquet(folder / "captions.parquet").filter(post=1, set="after")["groups"].to_list()[0]
     assert record[-1] == {"name": "text", "words": ["A girl smiles at the sea."]}
+
+
+def test_long_sentences_are_cut_where_one_ends(captioned):
+    told = "A girl smiles at the sea. Behind her, a lighthouse stands on a hill! Is it evening? The sky is red."
+    order = ("text", "|||", "artist")
+    sets = {f"at {room}": CaptionSet(order=order, text_budget=room) for room in (5, 7, 20, 25, 99)}
+    folder, _ = captioned([post(1, caption=told)], sets=sets)
+    read = reader(folder, 0)
+    for name, one in sets.items():
+        said = read.plain(1, name).removesuffix("some one").removesuffix(", ")
+        assert told.startswith(said)
+        assert len(tokenize(said)) <= one.text_budget
+        rest = told[len(said) :].strip()
+        following = rest.partition(rest[re.search(r"[.!?]", rest).start()])[0] + "." if rest else ""
+        assert not rest or len(tokenize(f"{said} {following}")) > one.text_budget
+    assert read.plain(1, "at 5") == "some one"
+    assert read.plain(1, "at 99") == f"{told}, some one"
 
 
 @pytest.mark.parametrize("form", ["parquet", "jsonl", "csv"])

@@ -32,6 +32,7 @@ class CaptionSet:
     fallback: tuple[str, ...] = ()  # groups for posts that say nothing in `order`
     limit: int = 0  # at most so many words (a tag is one word); 0: all
     budget: int = 0  # at most so many CLIP tokens, as 75, 150 or 225; 0: any number
+    text_budget: int = 0  # at most so many CLIP tokens of sentences, cut at the end of one; 0: all
     priority: tuple[str, ...] = PRIORITY  # groups kept first under a limit or budget; within a group chance decides
     shuffle_after: str | None = None
     shuffle_every: int | None = None
@@ -48,8 +49,9 @@ class CaptionSet:
         """Refuse what cannot be counted."""
         if self.limit < 0:
             raise Refused(f"limit = {self.limit}: give 0 for all words, or how many")
-        if self.budget < 0:
-            raise Refused(f"budget = {self.budget}: give 0 for any number of tokens, or how many")
+        for name in ("budget", "text_budget"):
+            if getattr(self, name) < 0:
+                raise Refused(f"{name} = {getattr(self, name)}: give 0 for any number of tokens, or how many")
 
 
 def both_lengths() -> dict[str, CaptionSet]:

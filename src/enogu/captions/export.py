@@ -107,6 +107,6 @@ class Export:
                 progress(number, len(self), "captions")
 
 
-def export(made: Export, out: Path, form: str, progress: Progress = silent) -> None:
+def export(made: Export, out: Path, form: str, *, progress: Progress = silent) -> None:
     """Write captions in one of FORMS."""
     {"txt": made.text_files, "in_json": made.metadata, "jsonl": made.lines}[form](out, progress)

@@ -1,5 +1,6 @@
 """Captions at training time: what is left to chance follows from (seed, epoch, post) and from nothing else."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from enogu.core.networks.tokenizer import tokenize
 from enogu.core.records.errors import Refused, unknown
 from enogu.core.records.files import read_json
 from enogu.core.records.seed import generator
+
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 def reader(folder: Path, seed: int) -> "Reader":
@@ -101,16 +104,30 @@ class Reader:
         said = [view.words[number] for number in numbers]
         if self._texts:
             said = [self._told(word, view.rules, post) if word.text == TEXT else word for word in said]
+            said = [word for word in said if word.text]
         return said
 
     def _told(self, word: Word, rules: Rules, post: int) -> Word:
         told = sentences(self._texts[word.group], post)
+        if rules.text_budget:
+            told = shortened(told, rules.text_budget)
         return word._replace(text=told, tokens=cost(told, rules) if rules.budget else 0)
 
     def _of(self, name: str) -> View:
         if name not in self._sets:
             raise unknown("caption set", name, self._sets)
         return self._sets[name]
+
+
+def shortened(text: str, budget: int) -> str:
+    """Return as many of the first sentences of a text as fit into a number of tokens."""
+    kept: list[str] = []
+    for sentence in SENTENCE_END.split(text):
+        budget -= len(tokenize(sentence))
+        if budget < 0:
+            break
+        kept.append(sentence)
+    return " ".join(kept)
 
 
 def cost(text: str, rules: Rules) -> int:

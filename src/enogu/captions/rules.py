@@ -35,6 +35,7 @@ class Rules:
     separator: str = ", "
     limit: int = 0
     budget: int = 0
+    text_budget: int = 0
     priority: tuple[str, ...] = ()
     drop_caption: float = 0.0
     levels: tuple[Level, ...] = ()

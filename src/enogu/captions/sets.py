@@ -24,6 +24,7 @@ def rules_of(config: CaptionsConfig, one: CaptionSet, words: Iterable[str]) -> R
         shuffled=shuffled(order, chosen("shuffle_after")),
         limit=one.limit,
         budget=one.budget,
+        text_budget=one.text_budget,
         priority=one.priority,
         never_drop=frozenset(chosen("never_drop")),
         spared=_spared(chosen("never_drop_tags"), words),
