@@ -92,6 +92,19 @@ def test_there_and_back_again_changes_no_bit(tmp_path: Path, name: str) -> None:
     assert all({**each, "other": ""} == {**parts[0], "other": ""} for each in parts)
 
 
+def test_a_folder_is_merged_like_the_file_that_it_came_from(tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 1)):
+        save_tensors(tmp_path / name, tensors("mini-sd1", seed), {})
+    convert(tmp_path / "b", tmp_path / "folder", Conversion(layout="diffusers"))
+    for b, out in (("b", "one"), ("folder", "two")):
+        asked = ["merge", "0.3*a + 0.7*b", f"a={tmp_path / 'a'}", f"b={tmp_path / b}", "-o", str(tmp_path / out)]
+        assert main(asked) == 0
+    with open_source(tmp_path / "one") as one, open_source(tmp_path / "two") as two:
+        assert one.header.tensors.keys() == two.header.tensors.keys()
+        assert all(torch.equal(one.tensor(key), two.tensor(key)) for key in one.header.tensors)
+    assert main(["inspect", "--verify", str(tmp_path / "two"), str(tmp_path / "folder"), str(tmp_path / "a")]) == 0
+
+
 def test_what_has_no_place_is_dropped_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_tensors(tmp_path / "a", {**tensors("mini-sd1"), "model_ema.decay": torch.ones(())}, {})
     assert main(["convert", str(tmp_path / "a"), "-o", str(tmp_path / "out"), "--layout", "diffusers"]) == 0
