@@ -28,6 +28,7 @@ from enogu.latents.plan import plan
 SHAPES = ((512, 512), (448, 576), (576, 448), (384, 640), (640, 384))
 CHANNELS = 8  # of SD1's moments: mean and log variance of 4, float16
 BATCH = 16
+HELD_OUT = 1024
 KOHYA_CHANNELS = 4  # of a sampled latent, float32, as sd-scripts' save_latents_to_disk writes them
 Row = tuple[str, str, str]  # what, figure, target
 
@@ -70,16 +71,19 @@ def start_case(args: argparse.Namespace) -> Iterator[Row]:
 
 
 def started_case(args: argparse.Namespace) -> Iterator[Row]:
-    """Open the index that is there."""
+    """Open the index that is there, hold posts out for validation, and plan: all that training does before a batch."""
+    from enogu.train.data import LatentSet  # brings torch
+
     started = time.perf_counter()
-    shards = Shards(args.folder)
+    data = LatentSet(args.folder, held_out=HELD_OUT, seed=0)
     opened = time.perf_counter()
-    batches = plan(shards.index, batch=BATCH, seed=0, epoch=0)
+    batches = plan(data.train, batch=BATCH, seed=0, epoch=0)
     seconds = time.perf_counter() - started
     size = (args.folder / "index.parquet").stat().st_size / 1e6
-    yield f"open an index of {len(shards.index):,} records ({size:,.0f} MB)", f"{opened - started:.1f} s", ""
+    what = f"open an index of {args.pictures:,} records ({size:,.0f} MB), hold out {HELD_OUT:,}"
+    yield what, f"{opened - started:.1f} s", ""
     yield f"and plan the first epoch, {len(batches):,} batches", f"{seconds:.1f} s in all", "< 10 s"
-    yield "peak of memory", f"{peak():.2f} GB", ""
+    yield "peak of memory, PyTorch included", f"{peak():.2f} GB", ""
 
 
 def read_case(args: argparse.Namespace) -> Iterator[Row]:
