@@ -42,7 +42,7 @@ def hits(plan: Plan) -> Iterator[Hit]:
     meaning = Meaning(formula, (*plan.models, *adapters), blocks, SOME_UNET_KEY, adapters)
     for item in dict.fromkeys(formula.walk()):
         if isinstance(item, Call) and item.method in BLOCK_WORDS:
-            weights = weights_of(item.method, meaning.arguments(item), meaning.options(item), meaning.here)
+            weights = weights_of(item.method, meaning.arguments(item), meaning.options(item), here=meaning.here)
             if weights:
                 yield from _hits(worded(item), weights, plan)
 

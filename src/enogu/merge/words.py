@@ -52,7 +52,7 @@ def amplify(here: Here, values: Sequence[Value], options: Mapping[str, Value]) -
     return Combination(scaled.terms, scaled.declared + (1.0 - scaled.space)) if scaled.terms else scaled
 
 
-def weights_of(word: str, values: Sequence[Value], options: Mapping[str, Value], here: Here) -> BlockWeights | None:
+def weights_of(word: str, values: Sequence[Value], options: Mapping[str, Value], *, here: Here) -> BlockWeights | None:
     """Return the block weights that `mbw`, `blocks` or `gradient` is given, or nothing where that is one number."""
     if word == "mbw":
         if len(values) not in (2, 3) or (len(values) == 2 and not options):
@@ -78,21 +78,21 @@ def weights_of(word: str, values: Sequence[Value], options: Mapping[str, Value],
 
 def blocks(here: Here, values: Sequence[Value], options: Mapping[str, Value]) -> Value:
     """Return the number of a list, a preset or named blocks for the tensor at hand."""
-    weights = weights_of("blocks", values, options, here)
+    weights = weights_of("blocks", values, options, here=here)
     assert weights is not None
     return weights.at(here.key)
 
 
 def gradient_word(here: Here, values: Sequence[Value], options: Mapping[str, Value]) -> Value:
     """Return the number for the tensor at hand of a line through points spread over the blocks."""
-    weights = weights_of("gradient", values, options, here)
+    weights = weights_of("gradient", values, options, here=here)
     assert weights is not None
     return weights.at(here.key)
 
 
 def mbw(here: Here, values: Sequence[Value], options: Mapping[str, Value]) -> Value:
     """Merge block-weighted: (1 - w) a + w b with one w per block (bbc-mc, sdweb-merge-block-weighted-gui)."""
-    weights = weights_of("mbw", values, options, here)
+    weights = weights_of("mbw", values, options, here=here)
     weight = weights.at(here.key) if weights else _number(values[2], "mbw")
     return as_combination(values[0], here) * (1.0 - weight) + as_combination(values[1], here) * weight
 
