@@ -24,6 +24,7 @@ from enogu.merge.blocks import block_weights
 from enogu.merge.config import MergeConfig
 from enogu.merge.engine import Engine
 from enogu.merge.inputs import open_inputs
+from enogu.merge.inspection import inspect, report
 from enogu.merge.plan import make_plan
 from enogu.merge.verify import verify
 
@@ -424,3 +425,17 @@ def test_the_verb_shows_which_tensors_a_number_hits(tmp_path: Path, capsys: pyte
     formula = "base + blocks(IN04=0.5)*style"
     assert main(["merge", formula, f"base={base}", f"style={style}", "--plan"]) == 0
     assert "1 merged as base + 0.5*style" in capsys.readouterr().out
+
+
+def test_an_inspection_tells_what_an_adapter_is(tmp_path: Path) -> None:
+    module = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+    style = {f"{module}.lora_up.weight": noise(320, 4), f"{module}.lora_down.weight": noise(4, 768)}
+    style |= {"lora_te_text_model_encoder_layers_0_mlp_fc1.diff": noise(3072, 768)}
+    style |= {"lora_te_text_model_encoder_layers_0_mlp_fc1.dora_scale": noise(3072, 1)}
+    found = inspect(file(tmp_path, "style", style), deep=False)
+    assert found["adapter"]["family"] == "sd1"
+    assert found["adapter"]["kinds"] == {"LoRA": 1, "DoRA of full": 1}
+    assert found["adapter"]["ranks"] == {4: 1}
+    assert found["adapter"]["components"] == {"unet": 1, "te1": 1}
+    assert "an adapter for sd1 (1 DoRA of full, 1 LoRA, rank 4; modules: 1 te1, 1 unet)" in report(found)
+    assert inspect(file(tmp_path, "base", checkpoint()), deep=False)["adapter"] is None

@@ -16,6 +16,7 @@ from enogu.core.networks.layouts import Fit, Layout, find_layout, fits
 from enogu.core.networks.prediction import measured
 from enogu.core.networks.source import Source, open_source
 from enogu.core.records.progress import Progress, silent
+from enogu.merge.adapters.summary import summary, told
 from enogu.merge.ancestry import ancestry
 from enogu.merge.statistic import Statistic
 
@@ -57,6 +58,7 @@ def inspect(path: Path, *, deep: bool = True, progress: Progress = silent) -> di
             "renamed": source.renamed,
             "metadata": dict(header.metadata),
             "ancestry": ancestry(header.metadata),
+            "adapter": summary(header),
         }
     if deep:
         _look_inside(path, found, header, progress=progress)
@@ -65,7 +67,8 @@ def inspect(path: Path, *, deep: bool = True, progress: Progress = silent) -> di
 
 def report(found: dict[str, Any]) -> str:
     """Return an inspection as text."""
-    lines = [f"{found['file']}: {found['family'] or 'of no known family'}, {found['bytes'] / 2**20:,.1f} MiB"]
+    what = told(found["adapter"]) if found["adapter"] else found["family"] or "of no known family"
+    lines = [f"{found['file']}: {what}, {found['bytes'] / 2**20:,.1f} MiB"]
     if found["architecture"]:
         lines.append(f"  {found['architecture']}, made for {found['resolution']} pixels")
     predicts = found["prediction"]

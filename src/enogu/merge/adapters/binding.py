@@ -125,11 +125,19 @@ def measure(module: str, parts: Mapping[str, str], header: Header) -> tuple[int,
 
 def guess(header: Header) -> Shapes:
     """Return the shapes of the family that an adapter was made for, or refuse."""
-    found = gather(header.tensors)
-    best = max(layouts(), key=lambda name: _agreement(found, header, names(layouts()[name].shapes)))
-    if not _agreement(found, header, names(layouts()[best].shapes)):
+    best, fitting = family(header)
+    if not fitting:
+        found = gather(header.tensors)
         raise Refused(f"cannot tell what the adapter was made for; {_misfit(found, header, list(found.parts))}")
     return layouts()[best].shapes
+
+
+def family(header: Header) -> tuple[str, int]:
+    """Return the layout that most of an adapter's modules fit by name and shape, and how many do."""
+    found = gather(header.tensors)
+    scores = {name: _agreement(found, header, names(item.shapes)) for name, item in layouts().items()}
+    best = max(scores, key=lambda name: scores[name])
+    return best, scores[best]
 
 
 def _agreement(found: Modules, header: Header, places: Names) -> int:
@@ -142,10 +150,8 @@ def _agreement(found: Modules, header: Header, places: Names) -> int:
 
 
 def _family(header: Header) -> str:
-    found = gather(header.tensors)
-    scores = {name: _agreement(found, header, names(item.shapes)) for name, item in layouts().items()}
-    best = max(scores, key=lambda name: scores[name])
-    return f"{scores[best]} of its {len(found.parts)} modules would fit {best}" if scores[best] else ""
+    best, fitting = family(header)
+    return f"{fitting} of its {len(gather(header.tensors).parts)} modules would fit {best}" if fitting else ""
 
 
 def _misfit(found: Modules, header: Header, unknown: list[str]) -> str:
