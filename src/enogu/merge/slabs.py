@@ -1,8 +1,9 @@
 """What is read together: runs of small tensors, or a stretch of a large one, from every model at once."""
 
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,13 +117,16 @@ class Loader:
         self, slabs: Iterable[Slab], step: int, memory: tuple[Memory, Memory], *, pool: Executor
     ) -> Iterator[Cut]:
         """Yield the pieces of one tensor's slabs, the next slab read while one is looked at."""
-        waiting: list[Future[Loaded]] = []
-        for number, slab in enumerate(slabs):
-            waiting.append(pool.submit(self.load, slab, memory[number % 2]))
-            if number:
-                yield from waiting.pop(0).result().all_cuts(step)
-        for last in waiting:
-            yield from last.result().all_cuts(step)
+        waiting: deque[Future[Loaded]] = deque()
+        try:
+            for number, slab in enumerate(slabs):
+                waiting.append(pool.submit(self.load, slab, memory[number % 2]))
+                if number:
+                    yield from waiting.popleft().result().all_cuts(step)
+            while waiting:
+                yield from waiting.popleft().result().all_cuts(step)
+        finally:
+            wait(waiting)  # whoever looks at a part only must not leave a read under way into this memory
 
     def spans(self, slab: Slab) -> dict[Path, list[Range]]:
         """Return what a slab needs of each file, in the file's order, near ranges joined."""

@@ -66,28 +66,50 @@ def cutoffs(pieces: Pieces, keep: float, *, of: Callable[[list[Tensor]], Sequenc
     Rivest 1975); where tensors are not alike throughout, a sample of that pass brackets it again.
     """
     probe = [tensor.reshape(-1) for tensor in of(next(iter(pieces())))]
-    samples = [[tensor] for tensor in probe]
+    samples = [Gathered(tensor.numpy()) for tensor in probe]
     for _ in range(TRIES):
-        brackets = [Bracket.around(torch.cat(sample).numpy(), keep) for sample in samples]
-        samples = [[] for _ in probe]
+        brackets = [Bracket.around(sample.values, keep) for sample in samples]
+        samples = [Gathered(tensor.numpy()[:0]) for tensor in probe]
         for row, values in _each(pieces, of):
             flat = values.reshape(-1)
             brackets[row].look(flat.numpy())
-            samples[row].append(flat[::STRIDE].clone())  # a view would keep the whole piece
+            samples[row].append(flat[::STRIDE].numpy())
         answers = [bracket.answer(keep) for bracket in brackets]
         if None not in answers:
             return torch.tensor([float(answer) for answer in answers if answer is not None], dtype=probe[0].dtype)
     return _radix(pieces, keep, of=of)
 
 
+class Gathered:
+    """A growing array in one piece: many small ones between large temporaries leave memory in tatters."""
+
+    def __init__(self, values: "np.ndarray[Any, Any]") -> None:
+        """Begin with some values."""
+        self._room, self._count = values.copy(), len(values)
+
+    def append(self, values: "np.ndarray[Any, Any]") -> None:
+        """Take more values."""
+        if self._count + len(values) > len(self._room):
+            grown = np.empty(max(2 * (self._count + len(values)), 1 << 15), dtype=values.dtype)
+            grown[: self._count] = self.values
+            self._room = grown
+        self._room[self._count : self._count + len(values)] = values
+        self._count += len(values)
+
+    @property
+    def values(self) -> "np.ndarray[Any, Any]":
+        """Return what was gathered."""
+        return self._room[: self._count]
+
+
 class Bracket:
     """Bounds of an order statistic, and what a pass finds of the elements above, at and between them."""
 
-    def __init__(self, low: float, high: float) -> None:
+    def __init__(self, low: float, high: float, dtype: "np.dtype[Any]") -> None:
         """Begin with no elements seen."""
         self._low, self._high = low, high
         self._count, self._above, self._reach, self._floor = 0, 0, 0, 0
-        self._within: list[np.ndarray[Any, Any]] = []
+        self._within = Gathered(np.empty(0, dtype=dtype))
 
     @staticmethod
     def around(sample: "np.ndarray[Any, Any]", keep: float) -> "Bracket":
@@ -97,7 +119,7 @@ class Bracket:
         margin = int(MARGIN * count**0.5) + 1
         places = sorted({count - 1 - min(rank + margin, count - 1), count - 1 - max(rank - margin, 0)})
         ordered = np.partition(sample, places)
-        return Bracket(float(ordered[places[0]]), float(ordered[places[-1]]))
+        return Bracket(float(ordered[places[0]]), float(ordered[places[-1]]), sample.dtype)
 
     def look(self, values: "np.ndarray[Any, Any]") -> None:
         """Count a piece."""
@@ -115,7 +137,7 @@ class Bracket:
             return None
         if wanted <= self._reach:
             return self._high
-        within = np.concatenate(self._within)
+        within = self._within.values
         if wanted > self._reach + len(within):
             return self._low
         place = len(within) - (wanted - self._reach)
