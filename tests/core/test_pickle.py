@@ -64,6 +64,8 @@ def test_a_trainer_s_state_is_left_alone(tmp_path: Path, zipped: bool) -> None:
         "optimizer_states": [{"state": {0: {"exp_avg": torch.ones(7)}}, "param_groups": [{"betas": (0.9, 0.99)}]}],
         "where": Path("/somewhere"),
         "loops": collections.Counter(a=3),
+        "best": np.float64(0.25),
+        "kinds": {datetime.timedelta: torch.float16, "size": torch.Size([3]), "device": torch.device("cpu")},
     }
     with open_source(saved(tmp_path / "x.ckpt", made, zipped=zipped)) as source:
         assert dict(source.header.metadata) == {"epoch": "3", "pytorch-lightning_version": "1.4.2"}
