@@ -161,3 +161,41 @@ def test_nothing_that_anyone_types_crashes() -> None:
 def test_steps_that_double_each_time_cost_nothing() -> None:
     steps = "\n".join(f"s{i + 1} = s{i} + s{i} - s{i}" for i in range(60))
     assert meaning(f"s0 = a\n{steps}\ns60") == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("formula", "at"),
+    [
+        ("0.5*a + 0.5*bb", 12),
+        ("a + 0.5*(b.unet - c.nose)", 20),
+        ("a + b * c", 8),
+        ("mean(a, weighted_sum(a))", 8),
+        ("a + mbw(a, b, [1, 2, 3])", 4),
+        ("s = a; s + mean", 11),
+    ],
+)
+def test_what_means_nothing_is_pointed_at_in_its_place(formula: str, at: int) -> None:
+    with pytest.raises(Refused) as refusal:
+        meaning(f"first = a - b\n{formula}")
+    line, caret = str(refusal.value).splitlines()[-2:]
+    assert (line, caret) == (f"  {formula}", "  " + " " * at + "^")
+    assert "line 2" in str(refusal.value)
+
+
+def test_a_long_line_is_shown_around_the_mistake() -> None:
+    formula = " + ".join(["0.01*a"] * 60 + ["0.4*nobody"] + ["0*b"] * 60)
+    with pytest.raises(Refused) as refusal:
+        meaning(formula)
+    line, caret = str(refusal.value).splitlines()[-2:]
+    assert line[caret.index("^") :].startswith("nobody")
+    assert len(line) < 120
+
+
+def test_block_numbers_stand_wherever_a_number_may() -> None:
+    assert meaning("a + blocks(IN04=0.5, VAE=1)*(b - a)") == {"a": 0.5, "b": 0.5}
+    assert meaning("a + blocks(IN04=0.5)*(b - a)", pico.unet("IN05")) == {"a": 1}
+    assert meaning("mbw(a, b, VAE=1)", VAE) == {"b": 1}
+    assert meaning("mbw(a, b, gradient(0, 1))", pico.unet("OUT11")) == {"b": 1}
+    assert meaning("mbw(a, b, gradient(0, 1))", pico.MIDDLE) == {"a": 0.5, "b": 0.5}
+    assert meaning("mbw(a, b, 0.2, rules=':in_layers:0.75')") == {"a": 0.25, "b": 0.75}
+    assert meaning("w = [0.25]; mbw(a, b, 0.25)") == {"a": 0.75, "b": 0.25}

@@ -64,3 +64,35 @@ def test_mistakes_are_refused_without_a_traceback(
 ) -> None:
     assert main(["merge", arguments[0], *bound, *arguments[1:]]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_a_plan_lists_what_each_block_weight_hits(bound: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    formula = "mbw(a, b, [0.5, " + ", ".join(["0.25"] * 25) + "], rules=':no_such_word:1')"
+    assert main(["merge", formula, *bound, "--plan", "--json"]) == 0
+    hits = {hit["slot"]: hit for hit in json.loads(capsys.readouterr().out)["block_weights"]}
+    assert (hits["BASE"]["tensors"], hits["BASE"]["elements"], hits["BASE"]["number"]) == (1, 17, 0.5)
+    assert (hits["IN00"]["tensors"], hits["IN00"]["where"]) == (2, ["input_blocks.0", "time_embed"])
+    assert hits["OUT11"]["tensors"] == 2
+    assert hits["rule :no_such_word:1"]["tensors"] == 0
+    assert main(["merge", formula, *bound, "--plan"]) == 0
+    assert "hits nothing" in capsys.readouterr().out
+
+
+def test_a_plan_warns_of_strangers_and_of_parts_that_differ(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, c = pico.tensors(0), pico.tensors(2)
+    b = {key: value + (0.01 * c[key] if value.is_floating_point() else 0) for key, value in a.items()}
+    b[pico.VAE] = a[pico.VAE]
+    files = pico.write(tmp_path, a=a, b=b, c=c)
+    bound = [f"{name}={path}" for name, path in files.items()]
+    assert main(["merge", "0.5*a + 0.5*b", *bound, "--plan"]) == 0
+    shown = capsys.readouterr().out
+    assert "stranger" not in shown
+    assert "VAEs" not in shown
+    assert main(["merge", "a + 0.5*(b - c)", *bound, "--plan"]) == 0
+    shown = capsys.readouterr().out
+    assert "c does not look like the ancestor of" in shown
+    assert "the VAEs of a and c differ; the result has that of a" in shown
+    assert main(["merge", "0.5*a + 0.5*c", *bound, "--plan", "--vae", "formula"]) == 0
+    shown = capsys.readouterr().out
+    assert "a and c look like strangers" in shown
+    assert "two blended VAEs are seldom one good VAE" in shown

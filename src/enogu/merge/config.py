@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from enogu.core.records.errors import unknown
-from enogu.merge.presets import PRESETS
+from enogu.merge.presets import is_preset
 from enogu.merge.syntax import Name, Text, parse
 
 DTYPES = ("same", "fp32", "fp16", "bf16", "fp8_e4m3fn", "fp8_e5m2")
@@ -43,5 +43,5 @@ class MergeConfig:
             for item in formula.walk()
             if isinstance(item, Name | Text)
         ]
-        named = (word for word in words if word not in steps and word not in PRESETS and not set(word) & set("*?["))
+        named = (word for word in words if word not in steps and not is_preset(word) and not set(word) & set("*?["))
         return tuple(dict.fromkeys([*named, *(name for name in (self.vae, self.text) if name not in POLICIES)]))

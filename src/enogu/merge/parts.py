@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from enogu.merge.algebra import TOLERANCE, Combination
 from enogu.merge.blocks import BASE, VAE, block_names
 from enogu.merge.meaning import PARTS, Meaning, matching
-from enogu.merge.presets import PRESETS
+from enogu.merge.presets import is_preset
 from enogu.merge.syntax import Call, Chain, Expression, Formula, Items, Name, Part, Text
 
 LISTS_WITH_BASE = (20, 26)
@@ -54,7 +54,7 @@ def spoken(formula: Formula) -> set[str]:
 
 
 def _matched(text: str, known: tuple[str, ...]) -> list[str]:
-    is_pattern = bool(set(text) & set("*?[")) and text not in PRESETS
+    is_pattern = bool(set(text) & set("*?[")) and not is_preset(text)
     return matching(text, known) if is_pattern else []
 
 

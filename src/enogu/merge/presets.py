@@ -77,12 +77,16 @@ _CURVES: Final[Mapping[str, Callable[[float], float]]] = {
 PRESETS: Final[Sequence[str]] = tuple(_CURVES)
 
 
+def is_preset(name: str) -> bool:
+    """Return whether a name is that of a preset, in either case and spelling."""
+    return _plain(name) in _CURVES
+
+
 def preset(name: str, count: int) -> list[float]:
     """Return a curve sampled at `count` blocks from the first IN to the last OUT, without BASE."""
-    found = name.upper().replace("-", "_")
-    if found not in _CURVES:
+    if not is_preset(name):
         raise unknown("preset of block weights", name, PRESETS)
-    return [_CURVES[found](i / (count - 1)) for i in range(count)]
+    return [_CURVES[_plain(name)](i / (count - 1)) for i in range(count)]
 
 
 def gradient(points: Sequence[float], count: int) -> list[float]:
@@ -97,3 +101,7 @@ def resample(curve: Sequence[float], count: int) -> list[float]:
     steps = [i * (len(curve) - 1) / (count - 1) for i in range(count)]
     lower = [min(int(step), len(curve) - 2) for step in steps]
     return [curve[i] + (step - i) * (curve[i + 1] - curve[i]) for i, step in zip(lower, steps, strict=True)]
+
+
+def _plain(name: str) -> str:
+    return name.upper().replace("-", "_")
