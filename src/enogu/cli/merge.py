@@ -12,6 +12,7 @@ from enogu.cli.progress import ProgressLine
 from enogu.core.networks.header import open_read
 from enogu.core.records.errors import Refused, unknown
 from enogu.merge.config import DTYPES, PRECISIONS, MergeConfig
+from enogu.merge.costs import costs
 from enogu.merge.hits import hits, lines
 from enogu.merge.replay import read_replay
 from enogu.merge.replay_files import Hashes, find_files
@@ -77,8 +78,14 @@ def run(args: argparse.Namespace) -> int:
         config, files = _config(args), _files(args.models, args.folders)
     if args.plan:
         plan, _ = planned(config, files)
-        told = {**summary(plan), "block_weights": [asdict(hit) for hit in hits(plan)], "keys": rows(plan)}
-        print(json.dumps(told, indent=1) if args.json else "\n".join([text(plan), *lines(plan)]))
+        cost = costs(plan, files, args.out, threads=os.cpu_count() or 1)
+        told = {
+            **summary(plan),
+            "costs": cost.told(),
+            "block_weights": [asdict(hit) for hit in hits(plan)],
+            "keys": rows(plan),
+        }
+        print(json.dumps(told, indent=1) if args.json else "\n".join([text(plan), *lines(plan), cost.text()]))
         return 0
     line = ProgressLine("merge", sys.stderr)
     plan, written = merge(config, files, _out(args.out), threads=os.cpu_count() or 1, progress=line)

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -44,6 +44,10 @@ class Costs:
         disk = self.read_bytes / self.read_rate + self.write_bytes / (self.write_rate or self.read_rate)
         hashing = (self.read_bytes + self.write_bytes) / self.hash_rate
         return max(disk, (hashing + self.compute_seconds) / 2) + self.write_bytes / self.hash_rate
+
+    def told(self) -> dict[str, float]:
+        """Return the figures by name."""
+        return {**asdict(self), "seconds": self.seconds}
 
     def text(self) -> str:
         """Return one line."""

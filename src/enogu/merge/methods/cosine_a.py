@@ -31,7 +31,7 @@ def bounds(similarities: Tensor) -> tuple[float, float]:
     return float(kept.min()), float(kept.max())
 
 
-def mixed(a: Tensor, b: Tensor, similarity: Tensor, surveyed: tuple[float, float], *, alpha: float) -> Tensor:
+def mixed(a: Tensor, b: Tensor, similarity: Tensor, *, surveyed: tuple[float, float], alpha: float) -> Tensor:
     """Return k a + (1 - k) b, where k goes from 0 to 1 with the similarity, less alpha."""
     low, high = surveyed
     k = ((similarity - low) / max(high - low, 1e-12) - alpha).clamp(0.0, 1.0)
@@ -49,4 +49,4 @@ def whole(a: Tensor, b: Tensor) -> Tensor:
 def cosine_a(a: Weight, b: Weight, *, alpha: float = 0.5, surveyed: tuple[float, float]) -> Weight:
     """Keep a where its columns are like those of b, take b elsewhere (SuperMerger, "cosineA")."""
     combined = (by_column(a, b) + whole(unit_columns(a), unit_columns(b))) / 2.0
-    return mixed(a, b, combined, surveyed, alpha=alpha)
+    return mixed(a, b, combined, surveyed=surveyed, alpha=alpha)

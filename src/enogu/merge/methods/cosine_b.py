@@ -14,4 +14,4 @@ def combined(a: Tensor, b: Tensor) -> Tensor:
 @method(grain="tensor", survey=Survey(combined, bounds))
 def cosine_b(a: Weight, b: Weight, *, alpha: float = 0.5, surveyed: tuple[float, float]) -> Weight:
     """Do as cosine_a with tensors as they are, not their columns at one length (SuperMerger, "cosineB")."""
-    return mixed(a, b, combined(a, b), surveyed, alpha=alpha)
+    return mixed(a, b, combined(a, b), surveyed=surveyed, alpha=alpha)
