@@ -14,7 +14,7 @@ from enogu.core.networks.stream import Reader
 from enogu.merge.adapters.binding import Bound, Coverage, bind
 from enogu.merge.adapters.change import Change, Full, Stored
 from enogu.merge.adapters.decode import decode
-from enogu.merge.adapters.magnitude import rescaled
+from enogu.merge.adapters.magnitude import rescale
 from enogu.merge.adapters.names import Shapes
 
 BLOCK = 1 << 18  # elements made at once; blocks begin at multiples of it, so that no cut changes a bit
@@ -56,11 +56,12 @@ class Adapter:
         rows, columns = (shape[0], math.prod(shape[1:])) if shape else (1, 1)
         step = block_rows(shape)
         first = start // columns // step * step
-        blocks = [
-            self._block(name, row, min(row + step, rows), columns=columns)
-            for row in range(first, -(-stop // columns), step)
-        ]
-        return torch.cat(blocks).reshape(-1)[start - first * columns : stop - first * columns]
+        last = min(-(-stop // columns), rows)
+        result = torch.empty(last - first, columns, dtype=self._dtype)
+        for row in range(first, last, step):
+            end = min(row + step, rows)
+            result[row - first : end - first] = self._block(name, row, end, columns=columns)[: last - row]
+        return result.reshape(-1)[start - first * columns : stop - first * columns]
 
     def tensor(self, name: str) -> Tensor:
         """Return the whole of what is added to a tensor."""
@@ -73,7 +74,9 @@ class Adapter:
             if module.magnitude:
                 own = slice(module.site.row, module.site.row + module.rows)
                 magnitude = self._read(module.magnitude)
-                change[own] = rescaled(weight[own] + change[own], magnitude, rows=module.by_row) - weight[own]
+                change[own] += weight[own]
+                rescale(change[own], magnitude, rows=module.by_row)
+                change[own] -= weight[own]
         return change
 
     def _block(self, name: str, start: int, stop: int, *, columns: int) -> Tensor:

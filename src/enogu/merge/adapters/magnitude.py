@@ -3,15 +3,22 @@
 import torch
 from torch import Tensor
 
+ROWS = 64  # widened to float64 at once
 
-def rescaled(weight: Tensor, magnitude: Tensor, *, rows: bool) -> Tensor:
-    """Return a changed weight at the learnt sizes, one per output channel (`rows`) or per input channel.
+
+def rescale(weight: Tensor, magnitude: Tensor, *, rows: bool) -> None:
+    """Bring a changed weight to the learnt sizes, one per output channel (`rows`) or per input channel, in place.
 
     As LyCORIS and PEFT train: the size that is divided out is that of the changed weight. ComfyUI divides by the
     unchanged weight's where the channels are outputs, which is another model than was trained.
     """
-    across = [axis for axis in range(weight.ndim) if axis != (0 if rows else 1)]
-    size = torch.linalg.vector_norm(weight.double(), dim=across, keepdim=True).to(weight.dtype)
+    parts = [_squares(weight[at : at + ROWS], rows=rows) for at in range(0, len(weight), ROWS)]
+    squares = torch.cat(parts) if rows else torch.stack(parts).sum(0)
+    size = squares.sqrt().to(weight.dtype) + torch.finfo(weight.dtype).eps
     shape = [-1 if axis == (0 if rows else 1) else 1 for axis in range(weight.ndim)]
-    factor: Tensor = magnitude.reshape(shape) / (size + torch.finfo(weight.dtype).eps)
-    return weight * factor
+    weight *= (magnitude.reshape(-1) / size).reshape(shape)
+
+
+def _squares(part: Tensor, *, rows: bool) -> Tensor:
+    across = [axis for axis in range(part.ndim) if axis != (0 if rows else 1)]
+    return part.double().square().sum(across)
