@@ -195,6 +195,8 @@ def test_mecha(folder: Path, lines: str, formula: str, weights: tuple[float, flo
         (MECHA + 'merge "ties_sum" &0 &1 k=0.5', "line 5: .*'ties_sum' has no exact counterpart"),
         (MECHA + 'merge "weighted_sum" &0 &9 0.5', "&9 points at no earlier line"),
         (MECHA + 'merge "weighted_sum" &0 &1', "lacks its alpha"),
+        (MECHA + "merge", "line 5: merge lacks its first argument"),
+        (MECHA + 'merge "perpendicular_component" &0', "lacks an argument"),
         (MECHA + 'merge "weighted_sum', "cannot read"),
         (MECHA + "paint &0", "unknown sd-mecha command 'paint'"),
         ("version 0.1.0", "ends without a model"),
@@ -259,3 +261,11 @@ def test_hashes_of_unchanged_files_are_remembered(folder: Path, monkeypatch: pyt
         find_files(wanted, [folder], Hashes(cache))
     cache.write_text("{broken")
     assert Hashes(cache).known == {}
+
+
+@pytest.mark.parametrize("damage", [{"dtype": 3}, {"vae": []}, {"formula": None}, {"models": "a"}, {"formula": "a +"}])
+def test_a_damaged_recipe_of_our_own_is_refused(tmp_path: Path, damage: dict[str, Any]) -> None:
+    recipe = {"formula": "a", "dtype": "same", "models": {"a": {"sha256": "0" * 64}}, **damage}
+    save_tensors(tmp_path / "x.safetensors", A, {"enogu.merge": json.dumps(recipe)})
+    with pytest.raises(Refused):
+        read_replay(tmp_path / "x.safetensors")

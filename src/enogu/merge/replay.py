@@ -7,7 +7,7 @@ from typing import Any
 
 from enogu.core.networks.header import open_read, read_header
 from enogu.core.records.errors import Refused
-from enogu.merge.config import DTYPES, MergeConfig
+from enogu.merge.config import MergeConfig
 from enogu.merge.lineage import RECIPE, WEBUI_MODELS, WEBUI_RECIPE, decoded
 from enogu.merge.replay_mecha import from_mecha
 from enogu.merge.replay_records import Replay, Wanted, stored_dtype
@@ -40,9 +40,9 @@ def read_replay(path: Path) -> Replay:
 def _own(made: Any) -> Replay:
     if not isinstance(made, dict) or not isinstance(made.get("models"), dict):
         raise Refused(f"the recipe in {RECIPE} is damaged: it lists no models")
-    known = {each.name: each.default for each in fields(MergeConfig)}
-    settings = {name: value for name, value in made.items() if name in known}
-    if settings.get("dtype", "same") not in DTYPES or not isinstance(settings.get("formula"), str):
+    types = {each.name: type(each.default) for each in fields(MergeConfig)} | {"formula": str}
+    settings = {name: value for name, value in made.items() if name in types}
+    if "formula" not in settings or any(not isinstance(value, types[name]) for name, value in settings.items()):
         raise Refused(f"the recipe in {RECIPE} is damaged: {json.dumps(settings)[:200]}")
     models = {
         name: Wanted(str(model.get("sha256", "")), str(model.get("title", name)))

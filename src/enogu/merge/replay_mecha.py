@@ -31,6 +31,7 @@ UNLIKE: Mapping[str, str] = {  # methods of the same name that give other number
     "tensor_sum": "compared, its numbers differ",
     "ties_sum": "its votes and its thresholds differ from the published method's",
 }
+LEAST: Mapping[str, int] = {"perpendicular_component": 2, "train_difference_mask": 3}  # models; of others one
 BLOCKS = ("convert_sd1_blocks_to_ldm", "convert_sdxl_blocks_to_sgm")
 SPACES = ("fallback", "convert_singleton", "cast")  # instructions that change nothing that a formula says
 
@@ -64,6 +65,8 @@ class _Reader:
         command, *rest = _tokens(line)
         given = [self._value(value, quoted=quoted) for key, value, quoted in rest if not key]
         named = {key: self._value(value, quoted=quoted) for key, value, quoted in rest if key}
+        if not given and command[1] != "dict":
+            raise Refused(f"{command[1]} lacks its first argument")
         match command[1]:
             case "dict":
                 self.values.append(named)
@@ -91,6 +94,8 @@ class _Reader:
             raise Refused(f"cannot read {text!r}") from None
 
     def _merge(self, method: str, given: Sequence[Any], named: Mapping[str, Any]) -> Any:
+        if len(given) < LEAST.get(method, 1):
+            raise Refused(f"{method} lacks an argument")
         if method == "convert_singleton":
             return given[0]["key"] if isinstance(given[0], dict) and "key" in given[0] else given[0]
         if method in SPACES:
@@ -98,7 +103,7 @@ class _Reader:
         if method in BLOCKS:
             return _blocks(given[0])
         if method == "train_difference_mask":
-            return Mask(tuple(map(str, given[:3])), _plain([*given[3:], *named.values()][0]))
+            return Mask(tuple(map(str, given[:3])), _plain([*given[3:], *named.values(), 1.0][0]))
         if method == "perpendicular_component":
             return self._step(self._perpendicular(*map(str, given[:2])))
         if method in LISTS:
