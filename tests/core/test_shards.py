@@ -146,7 +146,7 @@ def test_a_run_cut_at_any_byte_goes_on_to_the_same_records(tmp_path: Path, name:
     """The file ends where a kill or a power cut left it; nothing behind is trusted, nothing before is lost."""
     write(tmp_path / "whole", range(12))
     data = (tmp_path / "whole" / name).read_bytes()
-    for number, cut in enumerate(range(0, len(data), max(1, len(data) // 23))):
+    for number, cut in enumerate(range(0, len(data), max(1, len(data) // 11))):
         folder = tmp_path / str(number)
         write(folder, range(12))
         (folder / name).write_bytes(data[:cut])
