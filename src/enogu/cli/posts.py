@@ -12,17 +12,18 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 
-from enogu.cli import posts_opt_out
+from enogu.cli import posts_duplicates, posts_opt_out, posts_statistics
 from enogu.cli.table import table
 from enogu.core.records.errors import Refused
 from enogu.core.records.files import read_json
-from enogu.core.records.posts import CATEGORIES
+from enogu.core.records.posts import CATEGORIES, RATINGS
 from enogu.core.records.progress import silent
 from enogu.posts.config import PostsConfig, Where
 from enogu.posts.importing import import_posts
 from enogu.posts.select import select
 from enogu.posts.sources import find
 from enogu.posts.stage import show
+from enogu.posts.statistics import statistics
 from enogu.posts.tag_index import TagIndex
 from enogu.posts.tag_indexing import indexed
 from enogu.recipe.parse import build
@@ -41,11 +42,16 @@ def parser() -> argparse.ArgumentParser:
         "--where", default="", help="""the query as in a recipe, as 'tags_all = ["1girl"], year = [2015, 2020]'"""
     )
     posts_opt_out.arguments(ways.add_parser("opt-out", help="take posts out of a work folder for good"))
+    stats = ways.add_parser("stats", help="ratings, years, scores, tags, and which tags go together")
+    posts_statistics.arguments(stats)
+    near = ways.add_parser("duplicates", help="groups of near pictures")
+    posts_duplicates.arguments(near)
     one = ways.add_parser("show", help="what is known of some posts")
     one.add_argument("source", type=Path, help="as for count")
     one.add_argument("ids", type=int, nargs="+", metavar="ID")
-    for way in (count, one):
+    for way in (count, one, stats):
         way.add_argument("--format", default="auto", help="the format of the source, where its name does not tell")
+    for way in (count, one, stats, near):
         way.add_argument("--json", action="store_true", help="for another program")
     return verb
 
@@ -54,6 +60,10 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     if args.way == "opt-out":
         return posts_opt_out.run(args)
+    if args.way == "duplicates":
+        return posts_duplicates.run(args)
+    if args.way == "stats":
+        return _stats(args)
     if args.way == "show":
         return _show(args)
     posts, funnel = _chosen(args)
@@ -63,6 +73,18 @@ def run(args: argparse.Namespace) -> int:
     print(show(funnel))
     for name, rows in _counts(posts).items():
         print("\n" + table([[name, "posts"], *([str(value), f"{count:,}"] for value, count in rows)], "<>"))
+    return 0
+
+
+def _stats(args: argparse.Namespace) -> int:
+    """Tell what the chosen posts are; without a query, all that a finished stage chose, or all of a source."""
+    if (args.source / "manifest.parquet").exists() and not args.query:
+        told = statistics(pl.scan_parquet(args.source / "manifest.parquet"))
+    else:
+        everyone = Where(rating=RATINGS, deleted=True, banned=True, min_side=0, query=args.query)
+        with indexed_source(args.source, args.format) as index:
+            told = statistics(index.frame(select(index, everyone, seed=0).rows).lazy())
+    posts_statistics.dump(told) if args.json else posts_statistics.show(told, args.top)
     return 0
 
 

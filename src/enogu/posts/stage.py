@@ -23,6 +23,7 @@ from enogu.posts.opt_out import LIST, Post, opted_out
 from enogu.posts.query_masks import Relations
 from enogu.posts.select import Funnel, Selection, select
 from enogu.posts.sources import find
+from enogu.posts.statistics import statistics
 from enogu.posts.tag_indexing import indexed
 
 
@@ -49,6 +50,7 @@ def run(config: PostsConfig, job: Job) -> dict[str, Any]:
         raise Refused(f"no post is left of {given}:\n{show(funnel)}\n{_advice(unfit, selection)}")
     with atomic_path(job.out / "manifest.parquet") as part:
         fit.select(*MANIFEST_SCHEMA).write_parquet(part)
+    write_json(job.out / "statistics.json", statistics(pl.scan_parquet(job.out / "manifest.parquet")))
     reasons = Counter(unfit["reason"]) + tally.reasons
     summary = {
         "posts": len(fit),

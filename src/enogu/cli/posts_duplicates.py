@@ -1,0 +1,40 @@
+"""`enogu posts duplicates`: groups of near pictures among the chosen posts of a finished stage."""
+
+import argparse
+import json
+from pathlib import Path
+
+import polars as pl
+
+from enogu.core.records.errors import Refused
+from enogu.posts.duplicates import DISTANCE, best, grouped, seen
+
+
+def arguments(way: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    way.add_argument("folder", type=Path, help="the folder of a finished posts stage")
+    way.add_argument("--distance", type=int, default=DISTANCE, help=f"bits of 64 that may differ (default: {DISTANCE})")
+    way.add_argument("--top", type=int, default=20, help="groups shown, the largest first (default: 20)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Group and show; * marks the post that where.distinct would keep."""
+    if not (args.folder / "manifest.parquet").exists():
+        raise Refused(f"{args.folder} is no finished posts stage: it has no manifest.parquet")
+    posts = pl.read_parquet(args.folder / "manifest.parquet")
+    posts = grouped(posts, seen(args.folder), args.distance)
+    kept = set(best(posts)["id"])
+    groups = posts.group_by("group", maintain_order=True).agg("id", "image").filter(pl.col("id").list.len() > 1)
+    groups = groups.sort(pl.col("id").list.len(), descending=True, maintain_order=True)
+    if args.json:
+        print(json.dumps({"posts": len(posts), "kept": len(kept), "groups": groups["id"].to_list()}))
+        return 0
+    inside = int(groups["id"].list.len().sum())
+    print(
+        f"{len(posts):,} posts; {inside:,} in {len(groups):,} groups of pictures {args.distance} bits apart or nearer;"
+    )
+    print(f"where.distinct = {args.distance} would keep {len(kept):,}")
+    for _, ids, images in groups.head(args.top).iter_rows():
+        members = zip(ids, images, strict=True)
+        print("  " + "  ".join(f"{'*' if id in kept else ''}{id} {image}" for id, image in members))
+    return 0
