@@ -107,9 +107,10 @@ def _hakubooru(posts: Path, scratch: Path, source: Path) -> Iterator[tuple[str, 
     database = scratch / "haku.db"
     if not database.exists():
         _haku_database(posts, database)
-    command = [sys.executable, "-c", HAKU, str(source), str(database), str(HAKU_POSTS)]
+    number = min(HAKU_POSTS, pl.scan_parquet(posts / "manifest.parquet").select(pl.len()).collect().item())
+    command = [sys.executable, "-c", HAKU, str(source), str(database), str(number)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=scratch)
-    yield "HakuBooru: KohakuCaptioner over its SQLite", HAKU_POSTS, float(done.stdout.split()[-1])
+    yield "HakuBooru: KohakuCaptioner over its SQLite", number, float(done.stdout.split()[-1])
 
 
 def _haku_database(posts: Path, path: Path) -> None:
