@@ -85,6 +85,21 @@ def latents(stage: Finished) -> Latents:
     return Latents(stage, len(index), tuple(Bucket(w, h, n, w * unit, h * unit, n / most) for w, h, n in rows))
 
 
+def spread(stage: Finished) -> list[Chart]:
+    """Read a posts stage's statistics: years and scores."""
+    path = stage.folder / "statistics.json"
+    told = read_json(path) if path.exists() else {"years": {}, "scores": {}}
+    years = {int(year): count for year, count in told["years"].items() if year != "unknown"}
+    charts = []
+    if len(years) > 1:
+        edges = list(range(min(years), max(years) + 2))
+        charts.append(columns("Years", edges, [years.get(year, 0) for year in edges[:-1]], x_label="year"))
+    for name, one in told["scores"].items():
+        note = f"{one['beyond']:,} lie beyond." if one["beyond"] else ""
+        charts.append(columns(name, one["edges"], one["counts"], x_label=name, note=note))
+    return [replace(chart, aside=stage.name) for chart in charts]
+
+
 def tokens(stage: Finished) -> list[Chart]:
     """Read a captions stage's token report: a histogram per caption set."""
     reports: dict[str, Any] = read_json(stage.folder / "tokens.json")
