@@ -15,7 +15,7 @@ class JudgeConfig:
     grid: Annotated[str, Ref("grid")]  # the samples: model x prompt x seed
     tagger: Annotated[str, Ref("tagger")]  # a tagger stage, or a folder with model.onnx and selected_tags.csv
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # concepts to report together: {name: tags}
-    heldout: Annotated[str | None, Ref("posts")] = None  # real drawings that give the tagger's ceiling
+    heldout: Annotated[str | None, Ref("posts", "tagged")] = None  # real drawings that give the tagger's ceiling
     heldout_images: int = 1000  # at most so many of them are tagged
     models: Annotated[tuple[str, ...], Ref("model")] = ()  # whose loss by timestep is measured
     latents: Annotated[str | None, Ref("latents")] = None  # held-out latents for that loss

@@ -44,6 +44,7 @@ class TaggerConfig:
     epochs: int = 8
     batch: int = 128
     side: int = 80  # of the model's input, in pixels
+    width: float = 1.0  # of the network, as a multiple: members of an ensemble differ in it and in their seeds
     rate: float = 3e-3  # peak learning rate of AdamW
     decay: float = 0.02  # weight decay
     seed: int = 0
@@ -53,6 +54,8 @@ class TaggerConfig:
         for name in ("pictures", "held_out", "epochs", "batch"):
             if getattr(self, name) < 1:
                 raise Refused(f"{name} = {getattr(self, name)} in [tagger]: give at least 1")
+        if not 0.25 <= self.width <= 4:
+            raise Refused(f"width = {self.width} in [tagger]: a multiple of the usual width, 0.25 to 4")
         if self.side < SMALLEST_SIDE or self.side % 16:
             raise Refused(f"side = {self.side} in [tagger]: give a multiple of 16, {SMALLEST_SIDE} or more")
 

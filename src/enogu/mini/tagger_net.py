@@ -44,14 +44,14 @@ class Residual(nn.Module):
 class TaggerNet(nn.Module):
     """Pictures to one logit per tag."""
 
-    def __init__(self, tags: int) -> None:
-        """Make the layers."""
+    def __init__(self, tags: int, width: float = 1.0) -> None:
+        """Make the layers, all of them `width` times as wide."""
         super().__init__()
         layers: list[nn.Module] = []
         before = 3
-        for width, depth in zip(WIDTHS, DEPTHS, strict=True):
-            layers += [Convolution(before, width, stride=2), *(Residual(width) for _ in range(depth))]
-            before = width
+        for channels, depth in zip((round(width * one) for one in WIDTHS), DEPTHS, strict=True):
+            layers += [Convolution(before, channels, stride=2), *(Residual(channels) for _ in range(depth))]
+            before = channels
         layers.append(Convolution(before, before))
         self.layers = nn.Sequential(*layers)
         self.head = nn.Linear(2 * before, tags)

@@ -35,7 +35,7 @@ def draw_training_set(config: TaggerConfig, *, threads: int, progress: Progress)
 
 def train_tagger(config: TaggerConfig, pictures: Tensor, tags: Tensor, *, state: Path, progress: Progress) -> TaggerNet:
     """Train, or go on, with AdamW under one cycle (Smith, 2018), in bfloat16 where torch has kernels for it."""
-    net = _fresh(tags.shape[1], derive(config.seed, "tagger.init"))
+    net = _fresh(tags.shape[1], config.width, derive(config.seed, "tagger.init"))
     optimizer = torch.optim.AdamW(net.parameters(), lr=config.rate, weight_decay=config.decay)
     an_epoch = len(pictures) // config.batch or 1
     steps = config.epochs * an_epoch
@@ -67,10 +67,10 @@ def _order(config: TaggerConfig, pictures: int, epoch: int) -> Tensor:
     return torch.randperm(pictures, generator=torch.Generator().manual_seed(derive(config.seed, "tagger.order", epoch)))
 
 
-def _fresh(tags: int, seed: int) -> TaggerNet:
+def _fresh(tags: int, width: float, seed: int) -> TaggerNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return TaggerNet(tags).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        return TaggerNet(tags, width).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def _has_bfloat16() -> bool:

@@ -35,6 +35,8 @@ KINDS = MappingProxyType(
             version=2,
             paths=("source", "images", "tags"),
         ),
+        "sightings": Kind(config="enogu.tagging.config:SightingsConfig", run="enogu.tagging.stage:run_sightings"),
+        "tagged": Kind(config="enogu.tagging.config:TaggedConfig", run="enogu.tagging.stage:run_tagged"),
         "captions": Kind(
             config="enogu.captions.config:CaptionsConfig",
             run="enogu.captions.stage:run",
