@@ -182,10 +182,12 @@ def content(work: Path, kinds: tuple[str, ...]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in sorted(work.rglob("*")):
         name = path.relative_to(work).as_posix()
-        if path.is_dir() or name.partition("-")[0] not in kinds or "/tensorboard/" in name:
+        if path.is_dir() or name.partition("-")[0] not in kinds or name.endswith("/import/source.json"):
+            continue  # it names the file that was imported, with its time
+        if "/tensorboard/" in name:
             continue
         data = re.sub(rb'("source": ")[^"]*/', rb"\1", path.read_bytes())  # a folder that was copied says whence
-        if path.name == "done.json":
+        if path.name == "done.json" and path.parent.parent == work:
             found[name] = _timeless(json.loads(data))
         elif path.name == "report.html":
             found[name] = re.sub(rb"(?:[\d.]+ (?:h|min|s)\b ?)+|[\d.]+", b"", data)

@@ -84,7 +84,7 @@ GOOD = {
     ),
     "wrong-suffix.png": encoded(drawing().rotate(180), "JPEG"),
 }
-UNFIT = {  # seen in the header, by the posts stage
+UNFIT = {  # seen by the posts stage, in the header or when decoded
     "missing.png": (None, "missing"),
     "empty.png": (b"", "empty"),
     "text.png": (b"<html>404</html>", "unreadable"),
@@ -97,8 +97,6 @@ UNFIT = {  # seen in the header, by the posts stage
     "animated.png": (frames("PNG"), "animated"),
     "animated.webp": (frames("WEBP"), "animated"),
     "../outside.png": (JPEG, "outside the image folder"),
-}
-BROKEN = {  # seen when decoded, by the latents stage
     "truncated.jpg": (JPEG[: len(JPEG) // 2], "truncated"),
     "truncated.png": (GOOD["rgb.png"][: len(GOOD["rgb.png"]) // 2], "truncated"),
     "scrambled.png": (GOOD["rgb.png"][:100] + bytes(500) + GOOD["rgb.png"][600:], "unreadable"),
@@ -111,7 +109,7 @@ def odd(tmp_path: Path, undisturbed) -> Path:
     folder = tmp_path / "booru"
     folder.mkdir()
     lines = []
-    for id, (name, data) in enumerate([*GOOD.items(), *((n, d) for n, (d, _) in {**UNFIT, **BROKEN}.items())], 1):
+    for id, (name, data) in enumerate([*GOOD.items(), *((n, d) for n, (d, _) in UNFIT.items())], 1):
         if data is not None:
             (folder / name).write_bytes(data)
         lines.append({"id": id, "md5": "0" * 32, "rating": "g", "file_name": name, "tag_string_general": "1girl"})
@@ -145,11 +143,9 @@ def test_what_cannot_be_used_is_listed_and_the_rest_goes_on(odd, runs):
     assert lines == {"line 1": "not JSON", "line 2": "not an object", "line 3": "no id", "line 4": "empty line"}
     counts = Counter(reason for _, reason in UNFIT.values()) + Counter(lines.values())
     assert summary(work, "posts")["skipped"] == counts
-    assert summary(work, "posts")["posts"] == len(GOOD) + len(BROKEN)
+    assert summary(work, "posts")["posts"] == len(GOOD)
 
-    broken = {row["image"]: row["reason"] for row in listed(work, "latents")}
-    assert broken == {name: reason for name, (_, reason) in BROKEN.items()}
-    assert summary(work, "latents")["skipped"] == Counter(broken.values())
+    assert summary(work, "latents")["skipped"] == {}
     assert summary(work, "latents")["pictures"] == len(GOOD)
     (index,) = work.glob("latents-*/index.parquet")
     assert pl.read_parquet(index)["post"].to_list() == list(range(1, len(GOOD) + 1))
@@ -168,14 +164,14 @@ def test_pictures_that_went_bad_between_two_stages(odd, runs):
 
 def test_no_picture_is_left(odd, runs):
     work = odd.parent / "work"
-    for name in [*GOOD, *BROKEN]:
+    for name in GOOD:
         (odd.parent / name).unlink()
     ended = runs("run", odd, work=work)
     assert ended.status == 1
     assert "enogu: posts.p: every image is unfit, as " in ended.said
     assert "Traceback" not in ended.said
     assert not list(work.glob("posts-*/done.json"))
-    assert len([row for row in listed(work, "posts") if "post" in row]) == len(GOOD) + len(UNFIT) + len(BROKEN)
+    assert len([row for row in listed(work, "posts") if "post" in row]) == len(GOOD) + len(UNFIT)
 
 
 def test_no_picture_can_be_encoded(odd, runs):
@@ -185,7 +181,7 @@ def test_no_picture_can_be_encoded(odd, runs):
         (odd.parent / name).write_bytes(JPEG[:700])
     ended = runs("run", odd, "latents.l", work=work)
     assert ended.status == 1
-    assert f"enogu: latents.l: none of {len(GOOD) + len(BROKEN)} pictures could be encoded" in ended.said
+    assert f"enogu: latents.l: none of {len(GOOD)} pictures could be encoded" in ended.said
     assert "Traceback" not in ended.said
 
 

@@ -26,7 +26,10 @@ CASES = {
     ),
     "a name that is a path": ('[booru."../b"]', "booru: the name '../b' may hold only letters, digits, - and _"),
     "a missing key": ("[captions.c]", "captions.c: the key 'posts' is missing; expected a string"),
-    "a missing stage": ('[captions.c]\nposts = "p"', "captions.c.posts: unknown posts stage 'p'; known: none"),
+    "a missing stage": (
+        '[captions.c]\nposts = "p"',
+        "captions.c.posts: unknown posts stage or tagged stage 'p'; known: none",
+    ),
     "a stage of another kind": (
         '[booru.b]\n[captions.c]\nposts = "b"',
         "captions.c.posts: 'b' is the stage booru.b; expected a posts stage",

@@ -6,6 +6,7 @@ from typing import Any
 from enogu.core.records.errors import Refused
 from enogu.core.records.files import read_json, write_json
 from enogu.core.records.hashes import settings_hash, sha256_file
+from enogu.recipe.lock import locked
 
 
 class Fingerprints:
@@ -26,8 +27,11 @@ class Fingerprints:
         return self._file(path)
 
     def remember(self) -> None:
-        """Write what was hashed, for the next time."""
-        write_json(self._memory, self._known)
+        """Write what was hashed, for the next time, and remove what killed writes of it left."""
+        with locked(self._memory.parent / ".locks" / self._memory.name, lambda _: None):
+            for part in self._memory.parent.glob(f".{self._memory.name}.*.part"):
+                part.unlink()
+            write_json(self._memory, self._known)
 
     def _file(self, path: Path) -> str:
         state = path.stat()
