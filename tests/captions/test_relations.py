@@ -6,8 +6,8 @@ import pytest
 
 from enogu.captions.config import CaptionSet
 from enogu.captions.reading import reader
-from enogu.captions.relations import canonical, closure, read_pairs
 from enogu.core.records.errors import Refused
+from enogu.core.records.tag_relations import canonical, closure, read_pairs
 
 from .conftest import post
 

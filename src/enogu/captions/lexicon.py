@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 
 from enogu.captions.config import TAGGED, CaptionsConfig
-from enogu.captions.relations import canonical, closure, read_pairs
 from enogu.captions.spoken import lists, matching, spoken
+from enogu.core.records.tag_relations import canonical, closure, read_pairs
 
 TEXT = ""  # the entry of a group of sentences, whose words differ from post to post
 Implied = Mapping[str, frozenset[str]]
