@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,8 +27,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 def sweep(folder: Path) -> None:
     """Remove what killed writes left below a folder; only for whoever is alone at work in it."""
-    for part in folder.rglob(".*.????????.part*"):  # SQLite keeps a journal beside its file
-        part.unlink()
+    for part in list(folder.rglob(".*.????????.part*")):  # SQLite keeps a journal beside its file
+        if part.is_dir():
+            shutil.rmtree(part)
+        else:
+            part.unlink(missing_ok=True)  # it may have lain in such a folder
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -1,0 +1,30 @@
+"""Atomic files: whole or not there, and what killed writes left goes."""
+
+import pytest
+
+from enogu.core.records.files import atomic_path, sweep
+
+
+def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path):
+    path = tmp_path / "deep" / "file"
+    with atomic_path(path) as part:
+        part.write_text("old")
+    with pytest.raises(UnicodeEncodeError), atomic_path(path) as part:
+        part.write_text("\ud800", "utf-8")  # fails when the file is open
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_sweeping_takes_files_and_folders_of_killed_writes_alone(tmp_path):
+    kept = [tmp_path / ".hidden", tmp_path / "a.part", tmp_path / "deep" / "a.txt"]
+    left = [
+        tmp_path / ".a.0123abcd.part",
+        tmp_path / "deep" / ".b.db.0123abcd.part-journal",
+        tmp_path / "deep" / ".folder.0123abcd.part" / "unet" / ".c.89abcdef.part",
+    ]
+    for path in [*kept, *left]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    sweep(tmp_path)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+    assert not (tmp_path / "deep" / ".folder.0123abcd.part").exists()
