@@ -7,7 +7,6 @@ from typing import Any
 
 from enogu.cli.table import table
 from enogu.core.records.posts import RATINGS
-from enogu.posts.statistics import lift
 
 PAIRS = 12  # of tags, told
 
@@ -40,8 +39,8 @@ def show(told: dict[str, Any], top: int) -> None:
 
 
 def _company(told: dict[str, Any]) -> None:
-    tags, both, gain = told["together"]["tags"], told["together"]["posts"], lift(told["together"], told["posts"])
-    pairs = [(gain[i, j], tags[i], tags[j], both[i][j]) for i in range(len(tags)) for j in range(i)]
+    tags, both, gain = told["together"]["tags"], told["together"]["posts"], told["together"]["lift"]
+    pairs = [(gain[i][j], tags[i], tags[j], both[i][j]) for i in range(len(tags)) for j in range(i)]
     pairs = sorted((pair for pair in pairs if pair[3]), reverse=True)[:PAIRS]
     if pairs:
         rows = [[one, other, f"{count:,}", f"{2**times:,.1f} x"] for times, one, other, count in pairs]

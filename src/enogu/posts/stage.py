@@ -50,7 +50,8 @@ def run(config: PostsConfig, job: Job) -> dict[str, Any]:
         raise Refused(f"no post is left of {given}:\n{show(funnel)}\n{_advice(unfit, selection)}")
     with atomic_path(job.out / "manifest.parquet") as part:
         fit.select(*MANIFEST_SCHEMA).write_parquet(part)
-    write_json(job.out / "statistics.json", statistics(pl.scan_parquet(job.out / "manifest.parquet")))
+    chosen_from = (pl.scan_parquet(job.out / name) for name in ("manifest.parquet", "posts.parquet"))
+    write_json(job.out / "statistics.json", statistics(*chosen_from))
     reasons = Counter(unfit["reason"]) + tally.reasons
     summary = {
         "posts": len(fit),

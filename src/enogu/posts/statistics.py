@@ -1,6 +1,10 @@
-"""What the chosen posts are: ratings by source, scores, years, tags, and which tags go together; statistics.json."""
+"""What the chosen posts are: ratings by source, scores, years, tags, and which tags go together; statistics.json.
 
-from collections.abc import Mapping
+Its size does not grow with the posts: columns of a histogram, some ranks of the tags, the company of a few.
+"""
+
+from bisect import bisect_right
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -13,11 +17,14 @@ TOGETHER = 24  # general tags whose company is told
 WIDEST = 0.95  # a tag that nearly all have says nothing of its company
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BARS = 30
+SKEWED = 10  # times the median: where the top hundredth begins above that, bars double in width
+RANKS = 40  # points of a tag's frequency over its rank
+FEW = 5.0  # posts by which a count of both is drawn towards chance: a handful proves nothing
 CHUNK = 1 << 18
 
 
-def statistics(posts: pl.LazyFrame) -> dict[str, Any]:
-    """Measure posts; what has no values is left out."""
+def statistics(posts: pl.LazyFrame, read: pl.LazyFrame | None = None) -> dict[str, Any]:
+    """Measure posts, and the ratings of all that they were chosen from; what has no values is left out."""
     kinds = [kind for kind in CATEGORIES if f"tags_{kind}" in posts.collect_schema()]
     tags = {kind: _frequency(posts, f"tags_{kind}") for kind in kinds}
     total = int(posts.select(pl.len()).collect().item())
@@ -25,11 +32,12 @@ def statistics(posts: pl.LazyFrame) -> dict[str, Any]:
     return {
         "posts": total,
         "ratings": _ratings(posts),
+        "read": {} if read is None else _ratings(read),
         "years": _years(posts),
         "scores": {name: told for name in ("score", "fav_count", "aesthetic") if (told := _spread(posts, name))},
         "tags_per_post": _per_post(posts, kinds),
         "tags": {kind: _told(frame) for kind, frame in tags.items() if len(frame)},
-        "together": {"tags": general, "posts": _together(posts, general).tolist()},
+        "together": _company(posts, general, total),
     }
 
 
@@ -53,18 +61,26 @@ def _spread(posts: pl.LazyFrame, name: str) -> dict[str, Any]:
         return {}
     quantiles = [value.quantile(share, "nearest").alias(f"p{share * 100:.0f}") for share in QUANTILES]
     by_rating = known.group_by("rating").agg(posts=pl.len(), **{one.meta.output_name(): one for one in quantiles})
-    low, high = np.quantile(known[name].to_numpy(), [0.01, 0.99])
-    whole = name != "aesthetic"
-    step = max((high - low) / BARS, 1.0 if whole else 1e-3)
-    edges = np.arange(low, high + 2 * step, np.ceil(step) if whole else step)
-    counts, _ = np.histogram(known[name].to_numpy(), edges)
+    values = known[name].to_numpy()
+    edges = _edges(values, whole=name != "aesthetic")
+    counts, _ = np.histogram(values, edges)
     rows = {row.pop("rating"): row for row in by_rating.sort("rating").to_dicts()}
-    return {
-        "by_rating": rows,
-        "edges": edges.tolist(),
-        "counts": counts.tolist(),
-        "beyond": len(known) - int(counts.sum()),
-    }
+    return {"by_rating": rows, "edges": edges, "counts": counts.tolist(), "beyond": len(known) - int(counts.sum())}
+
+
+def _edges(values: np.ndarray, *, whole: bool) -> list[float]:
+    low, middle, high = np.quantile(values, [0.01, 0.5, 0.99])
+    if whole and high > SKEWED * max(middle, 1):
+        return doubling(int(values.min()), int(values.max()))
+    step = max((high - low) / BARS, 1.0 if whole else 1e-3)
+    start, step = (np.floor(low), np.ceil(step)) if whole else (low, step)
+    return [float(edge) for edge in np.arange(start, high + 2 * step, step)]
+
+
+def doubling(least: int, most: int) -> list[float]:
+    """Return ..., -3, -1, 0, 1, 2, 4, 8, ... from `least` to above `most`: whole numbers in steps that double."""
+    edges = [*(1 - 2**power for power in range(62, 0, -1)), 0, *(2**power for power in range(63))]
+    return [float(edge) for edge in edges[bisect_right(edges, least) - 1 : bisect_right(edges, most) + 1]]
 
 
 def _per_post(posts: pl.LazyFrame, kinds: list[str]) -> dict[str, int]:
@@ -85,10 +101,12 @@ def _frequency(posts: pl.LazyFrame, column: str) -> pl.DataFrame:
 
 
 def _told(tags: pl.DataFrame) -> dict[str, Any]:
+    places = np.unique(np.geomspace(1, len(tags), RANKS).round().astype(np.int64)).tolist()
     return {
         "different": len(tags),
         "once": int((tags["posts"] == 1).sum()),
         "most_common": dict(tags.head(MOST_COMMON).rows()),
+        "ranks": [[place, tags["posts"][place - 1]] for place in places],
     }
 
 
@@ -106,9 +124,35 @@ def _together(posts: pl.LazyFrame, tags: list[str]) -> np.ndarray:
     return total
 
 
-def lift(together: Mapping[str, Any], posts: int) -> np.ndarray:
+def _company(posts: pl.LazyFrame, tags: list[str], total: int) -> dict[str, Any]:
+    both = _together(posts, tags)
+    gain = lift(both, total)
+    order = neighbours(gain)
+    told = [values[np.ix_(order, order)] for values in (both, gain.round(2))]
+    return {"tags": [tags[place] for place in order], "posts": told[0].tolist(), "lift": told[1].tolist()}
+
+
+def lift(both: np.ndarray, posts: int) -> np.ndarray:
     """Return how much oftener two tags meet than if they knew nothing of each other, as a base-2 logarithm."""
-    both = np.array(together["posts"], dtype=np.float64).reshape(len(together["tags"]), -1)
-    each = np.diag(both)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.nan_to_num(np.log2(both * posts / (each[:, None] * each[None, :])), neginf=-8.0)
+    each = np.diag(both).astype(np.float64)
+    return np.asarray(np.log2((both + FEW) / (each[:, None] * each[None, :] / max(posts, 1) + FEW)))
+
+
+def neighbours(gain: np.ndarray) -> list[int]:
+    """Return an order in which tags that keep the same company stand together, be it each other's or not.
+
+    Average linkage (Sokal and Michener 1958) of the correlations between rows; of two groups the likest ends meet.
+    """
+    if len(gain) < 2:
+        return list(range(len(gain)))
+    others = np.where(np.eye(len(gain)), 0, gain)
+    others = others - others.mean(axis=1, keepdims=True)
+    norm = np.linalg.norm(others, axis=1, keepdims=True)
+    unit = np.divide(others, norm, out=np.zeros_like(others), where=norm > 0)
+    like = unit @ unit.T
+    groups = [[place] for place in range(len(gain))]
+    while len(groups) > 1:
+        a, b = max(combinations(groups, 2), key=lambda pair: like[np.ix_(*pair)].mean())
+        ends = [(like[one[-1], other[0]], one + other) for one in (a, a[::-1]) for other in (b, b[::-1])]
+        groups = [group for group in groups if group is not a and group is not b] + [max(ends)[1]]
+    return groups[0]
