@@ -169,9 +169,9 @@ def tensor_sum(a: Array, b: Array, width: float = 0.5, offset: float = 0.0) -> A
 
 def top_k_sum(a: Array, b: Array, width: float = 0.5, offset: float = 0.0) -> Array:
     out, values = a.ravel().copy(), np.sort(a.ravel())
-    begin = int(a.size * offset)
+    sizes = sorted(range(a.size), key=lambda rank: abs(values[rank]))
     for rank, place in enumerate(np.argsort(b.ravel(), kind="stable")):
-        if begin <= rank < begin + min(max(math.floor(a.size * width + 0.5), 1), a.size):
+        if round(a.size * offset) <= sizes.index(rank) < round(a.size * (offset + width)):
             out[place] = values[rank]
     return out.reshape(a.shape)
 
@@ -215,7 +215,7 @@ def rotate(a: Array, b: Array) -> Array:
     x, y = a.reshape(-1, width), b.reshape(-1, width)
     x0, y0 = x - x.mean(0), y - y.mean(0)
     u, _, v = np.linalg.svd(x0.T @ y0)
-    return (x0 @ u @ v + x.mean(0)).reshape(a.shape)
+    return (x0 @ u @ v + y.mean(0)).reshape(a.shape)
 
 
 def truncate(delta: Array, rank: int) -> Array:

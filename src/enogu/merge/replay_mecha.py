@@ -18,6 +18,7 @@ CALLS: Mapping[str, tuple[tuple[str, ...], str]] = {  # methods that give the sa
     "subtract": (("a", "b"), "{a} - ({b})"),
     "scale": (("a", "alpha"), "{alpha}*({a})"),
     "geometric_sum": (("a", "b", "alpha"), "geometric_sum({a}, {b}, {alpha})"),
+    "slerp": (("a", "b", "alpha"), "nuslerp({a}, {b}, {alpha})"),
 }
 LISTS: Mapping[str, str] = {  # the same for methods of any number of models
     "n_average": "mean({models})",
@@ -25,10 +26,9 @@ LISTS: Mapping[str, str] = {  # the same for methods of any number of models
     "clamp": "clamp({models})",
 }
 UNLIKE: Mapping[str, str] = {  # methods of the same name that give other numbers
-    "crossover": "compared, its numbers differ",
+    "crossover": "its numbers differ on axes of odd length",
     "model_stock": "it takes its cosine per row and between neighbours only",
-    "slerp": "it scales to the mean of the norms",
-    "tensor_sum": "compared, its numbers differ",
+    "tensor_sum": "it rounds shares of rows where SuperMerger cuts",
     "ties_sum": "its votes and its thresholds differ from the published method's",
 }
 LEAST: Mapping[str, int] = {"perpendicular_component": 2, "train_difference_mask": 3}  # models; of others one

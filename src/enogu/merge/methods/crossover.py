@@ -1,5 +1,7 @@
 """Low frequencies of one model, high ones of another."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -22,7 +24,8 @@ def crossover(a: Alike, b: Alike, *, alpha: float = 0.5, tilt: float = 0.0) -> A
         return (1.0 - alpha) * a + alpha * b
     r = radius(tuple(a.shape))
     edge = 1.0 - alpha
-    share = ((r - edge) * (1.0 - tilt) / tilt + alpha).clamp(0.0, 1.0) if tilt > 0.0 else (r > edge).double()
+    slope = 1.0 / math.tan(0.5 * math.pi * tilt) if tilt > 0.0 else math.inf
+    share = ((r - edge) * slope + alpha).clamp(0.0, 1.0) if tilt > 0.0 else (r > edge).double()
     mixed = (1.0 - share) * torch.fft.rfftn(a.double()) + share * torch.fft.rfftn(b.double())
     result: Tensor = torch.fft.irfftn(mixed, s=a.shape).to(a.dtype)
     return result

@@ -10,7 +10,7 @@ from enogu.merge.methods.slerp import arc
 
 @method(grain="tensor")
 def nuslerp(a: Alike, b: Alike, *, t: float = 0.5, per: str = "tensor") -> Alike:
-    """Turn the direction along the arc and mix the lengths, per "tensor" or per "row" (mergekit, "NuSLERP")."""
+    """Turn the direction along the arc and mix the lengths, per "tensor" or per "row" (sd-mecha, "slerp")."""
     if per not in ("tensor", "row"):
         raise unknown("per", per, ("tensor", "row"))
     rows = (a.shape[0] if per == "row" and a.ndim > 1 else 1, -1)

@@ -1,23 +1,19 @@
 """One model's values in the other's order of size."""
 
 import torch
-from torch import Tensor
 
 from enogu.merge.method import Weight, method
-from enogu.merge.statistics import share
 
 
 @method(grain="tensor")
 def top_k_sum(a: Weight, b: Weight, *, width: float = 0.5, offset: float = 0.0) -> Weight:
-    """Put the i-th smallest of a where b has its i-th smallest, for a band of a's values (meh, "top-k tensor sum")."""
+    """Put the i-th smallest of a where b has its i-th smallest, for a band of sizes (meh, "top-k tensor sum")."""
     flat = a.reshape(-1)
-    order, ranked = flat.argsort(stable=True), b.reshape(-1).argsort(stable=True)
-    moved = torch.empty_like(flat)
-    moved[ranked] = flat[order]
-    place = torch.arange(flat.numel())
-    begin = int(flat.numel() * offset)
-    band = (place >= begin) & (place < begin + share(flat.numel(), width))
-    inside = torch.empty_like(band)
-    inside[ranked] = band
-    result: Tensor = torch.where(inside, moved, flat).reshape(a.shape)
-    return result
+    values, ranked = flat.sort(stable=True).values, b.reshape(-1).argsort(stable=True)
+    size_rank = torch.empty_like(ranked)
+    size_rank[values.abs().argsort(stable=True)] = torch.arange(flat.numel())
+    begin, end = round(flat.numel() * offset), round(flat.numel() * (offset + width))
+    inside = (size_rank >= begin) & (size_rank < end) | (size_rank < end - flat.numel())  # which wraps, as tensor_sum's
+    result = flat.clone()
+    result[ranked[inside]] = values[inside]
+    return result.reshape(a.shape)
