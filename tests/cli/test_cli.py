@@ -197,3 +197,21 @@ def test_durations(seconds, text):
 
 def test_slow_rates_are_told_per_minute():
     assert (pace_text(123.4), pace_text(0.05)) == ("123/s", "3/min")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["merge", "a", "--dtpye", "fp16"], "unknown option '--dtpye'; did you mean '--dtype'?"),
+        (["posts", "stats", "x", "--tpo=3"], "unknown option '--tpo'; did you mean '--top'?"),
+        (["posts", "stat"], "argument {count,opt-out,stats,duplicates,show}: invalid choice: 'stat' (choose from"),
+        (["merge", "a", "--seed", "x"], "argument --seed: invalid int value: 'x'; see enogu merge --help"),
+        (["plan"], "the following arguments are required: RECIPE; see enogu plan --help"),
+        (["run"], "the following arguments are required: RECIPE; see enogu run --help"),
+        (["plan", "a", "b"], "unrecognized arguments: b; see enogu plan --help"),
+    ],
+)
+def test_a_slip_of_the_keyboard_is_one_line(given, said, capsys):
+    assert main(given) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"enogu: {said}")

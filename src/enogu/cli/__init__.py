@@ -1,47 +1,47 @@
 """The command line: one verb per module; only the module of the chosen verb is imported."""
 
 import importlib
-import importlib.util
 import os
 import sys
 from collections.abc import Sequence
+from types import MappingProxyType
 
 from enogu import __version__
 from enogu.core.records.errors import Failed, Refused, unknown
 from enogu.core.records.interrupts import held
 
-VERBS = (
-    ("demo", "the main job on the embedded default"),
-    ("plan", "what a recipe would do: graph, counts, costs, warnings; nothing is run"),
-    ("run", "run a recipe, or some of its stages; finished ones are kept"),
-    ("train", "run one training stage of a recipe"),
-    ("posts", "look at posts and select them"),
-    ("captions", "look at captions and count their tokens"),
-    ("latents", "look at buckets, encode, check shards"),
-    ("merge", "merge checkpoints by a formula"),
-    ("extract", "keep a difference of models as a LoRA"),
-    ("inspect", "what a checkpoint is made of"),
-    ("convert", "change a checkpoint's dtype, parts or layout"),
-    ("sample", "draw pictures with a checkpoint"),
-    ("grid", "draw model x prompt x seed on one sheet"),
-    ("judge", "measure drawn pictures"),
-    ("release", "make a checkpoint ready to publish"),
+VERBS = MappingProxyType(
+    {
+        "demo": "the main job on the embedded default",
+        "plan": "what a recipe would do: graph, counts, costs, warnings; nothing is run",
+        "run": "run a recipe, or some of its stages; finished ones are kept",
+        "train": "run one training stage of a recipe",
+        "posts": "look at posts and select them",
+        "captions": "look at captions and count their tokens",
+        "latents": "look at buckets, encode, check shards",
+        "merge": "merge checkpoints by a formula",
+        "extract": "keep a difference of models as a LoRA",
+        "inspect": "what a checkpoint is made of",
+        "convert": "change a checkpoint's dtype, parts or layout",
+        "sample": "draw pictures with a checkpoint",
+        "grid": "draw model x prompt x seed on one sheet",
+        "judge": "measure drawn pictures",
+    }
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status: 0 done, 1 failed while working, 2 refused before any work."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    verbs = {verb: line for verb, line in VERBS if importlib.util.find_spec(f"enogu.cli.{verb}")}
     if not given or given[0] in ("-h", "--help"):
-        print(_help(verbs))
+        print(_help())
         return 0 if given else 2
     if given[0] in ("-V", "--version"):
         print(f"enogu {__version__}")
         return 0
     try:
-        if given[0] not in verbs:
-            raise unknown("verb", given[0], verbs)
+        if given[0] not in VERBS:
+            raise unknown("verb", given[0], VERBS)
         with held():
             module = importlib.import_module(f"enogu.cli.{given[0]}")
         status = int(module.run(module.parser().parse_args(given[1:])))
@@ -63,8 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130  # 128 + SIGINT, as shells count
 
 
-def _help(verbs: dict[str, str]) -> str:
-    lines = (f"  {verb:<10}{line}" for verb, line in verbs.items())
+def _help() -> str:
+    lines = (f"  {verb:<10}{line}" for verb, line in VERBS.items())
     return "\n".join(
         [
             "usage: enogu VERB ...",

@@ -11,6 +11,7 @@ from enogu.captions.caption import Said, text
 from enogu.captions.export import FORMS, Export, export
 from enogu.captions.reading import Reader, reader
 from enogu.captions.tokens import WINDOWS, token_ends
+from enogu.cli.parser import Parser
 from enogu.cli.table import table
 from enogu.core.records.errors import Refused
 from enogu.core.records.files import read_json
@@ -18,18 +19,20 @@ from enogu.core.records.files import read_json
 
 def parser() -> argparse.ArgumentParser:
     """Return the arguments of this verb."""
-    verb = argparse.ArgumentParser(prog="enogu captions", description="Look at the captions of a finished stage.")
-    ways = verb.add_subparsers(dest="way", required=True)
-    preview = _way(ways, "preview", "captions as training reads them, epoch by epoch; [75] stands where a window ends")
-    preview.add_argument("posts", type=int, nargs="*", metavar="POST", help="which posts; else the first few")
+    verb = Parser(prog="enogu captions", description="Look at the captions of a finished stage.")
+    ways = verb.add_subparsers(required=True)
+    preview = _way(
+        ways, "preview", "captions as training reads them, epoch by epoch; [75] stands where a window ends", do=_preview
+    )
+    preview.add_argument("posts", type=int, nargs="*", default=[], metavar="POST", help="default: the first few")
     preview.add_argument("--set", help="which caption of a post (default: tags, or else the first)")
     preview.add_argument("--epochs", type=int, default=3, help="how many reads of each (default: 3)")
     preview.add_argument("--seed", type=int, default=0, help="the seed of training (default: 0)")
     preview.add_argument("--json", action="store_true", help="a line of JSON per read, for another program")
-    tokens = _way(ways, "tokens", "the token report")
+    tokens = _way(ways, "tokens", "the token report", do=_tokens)
     tokens.add_argument("--json", action="store_true", help="for another program")
-    _way(ways, "texts", "which sentences were not fit to be said, and why")
-    out = _way(ways, "export", "captions for kohya's trainers")
+    _way(ways, "texts", "which sentences were not fit to be said, and why", do=_texts)
+    out = _way(ways, "export", "captions for kohya's trainers", do=_export)
     out.add_argument("posts", type=Path, help="the folder of the posts stage that they are of")
     out.add_argument("out", type=Path, help="a folder for .txt files (the images' own: beside them), or a file")
     out.add_argument("--form", choices=FORMS, default="txt", help="default: txt")
@@ -42,17 +45,13 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     if not (args.folder / "captions.json").exists():
         raise Refused(f"{args.folder} is no finished captions stage: it has no captions.json")
-    ways: dict[str, Callable[[argparse.Namespace], int]] = {
-        "preview": _preview,
-        "tokens": _tokens,
-        "texts": _texts,
-        "export": _export,
-    }
-    return ways[args.way](args)
+    status: int = args.do(args)
+    return status
 
 
-def _way(ways: Any, name: str, told: str) -> argparse.ArgumentParser:
-    way: argparse.ArgumentParser = ways.add_parser(name, help=told)
+def _way(ways: Any, name: str, told: str, *, do: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+    way: argparse.ArgumentParser = ways.add_parser(name, help=told, description=told)
+    way.set_defaults(do=do)
     way.add_argument("folder", type=Path, help="the folder of a finished captions stage")
     return way
 

@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+from enogu.cli.parser import Parser
 from enogu.cli.progress import ProgressLine
 from enogu.core.networks.convert import Converted, convert, expand_parts
 from enogu.core.networks.fp8 import CONVENTIONS
@@ -20,7 +21,7 @@ EXAMPLES = """examples:
 
 def parser() -> argparse.ArgumentParser:
     """Return the arguments of this verb."""
-    verb = argparse.ArgumentParser(
+    verb = Parser(
         prog="enogu convert",
         description="Write a checkpoint in another dtype or layout or with other parts; repair position ids and names.",
         epilog=EXAMPLES,
@@ -66,13 +67,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _data(done: Converted) -> dict[str, object]:
-    digest = done.written.sha256 if done.written else None
+    digest = done.written.data_sha256 if done.written else None
     fates = {"repaired": done.repaired, "renamed": done.renamed, "dropped": done.dropped}
-    return {"sha256": digest, **fates, "errors": done.errors}
+    return {"data_sha256": digest, **fates, "errors": done.errors}
 
 
 def _text(out: Path, done: Converted) -> str:
-    lines = [f"{out}: sha256 {done.written.sha256}" if done.written else f"{out}: written"]
+    lines = [f"{out}: sha256 of its tensors {done.written.data_sha256}" if done.written else f"{out}: written"]
     lines += [f"  repaired: {key}" for key in done.repaired[:SHOWN]]
     lines += [f"  repaired: {len(done.repaired) - SHOWN} more"] if len(done.repaired) > SHOWN else []
     for what, keys in (("renamed", done.renamed), ("dropped", done.dropped)):

@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from enogu.cli.parser import Parser
 from enogu.cli.run import execute
 from enogu.cli.table import table
 from enogu.core.records.files import read_json
@@ -18,7 +19,7 @@ TIMES = RECIPE.with_name("demo-seconds.toml")
 
 def parser() -> argparse.ArgumentParser:
     """Return the arguments of this verb."""
-    verb = argparse.ArgumentParser(
+    verb = Parser(
         prog="enogu demo",
         description="Draw a booru, fine-tune the mini base on it, merge, sample, judge, and report it all on one page.",
     )

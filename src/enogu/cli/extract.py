@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from enogu.cli.parser import Parser
 from enogu.cli.progress import ProgressLine
 from enogu.cli.table import table
 from enogu.core.records.errors import Refused
@@ -20,14 +21,14 @@ EXAMPLES = """examples:
 
 def parser() -> argparse.ArgumentParser:
     """Return the arguments of this verb."""
-    verb = argparse.ArgumentParser(
+    verb = Parser(
         prog="enogu extract",
         description="Keep a difference of models in a small file (LoRA or LoCon) that every UI loads.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verb.add_argument("source", metavar="TUNED", help="a checkpoint, an adapter, or a formula that makes a difference")
-    verb.add_argument("models", metavar="NAME=FILE", nargs="*", help="the models that a formula names")
+    verb.add_argument("models", metavar="NAME=FILE", nargs="*", default=[], help="the models that a formula names")
     verb.add_argument("--base", type=Path, metavar="BASE", help="the checkpoint that TUNED began from")
     verb.add_argument("-o", "--out", type=Path, metavar="OUT", required=True, help="the file to write")
     verb.add_argument("--rank", type=int, default=32, help="of attention, feed-forward, projections (default: 32)")
@@ -87,7 +88,7 @@ def _inputs(args: argparse.Namespace) -> tuple[str, dict[str, Path]]:
 
 def _data(done: Extracted) -> dict[str, object]:
     return {
-        "sha256": done.written.sha256 if done.written else None,
+        "data_sha256": done.written.data_sha256 if done.written else None,
         "modules": done.tally.total.modules,
         "residual": done.tally.total.residual,
         "blocks": done.tally.rows(),
@@ -107,6 +108,6 @@ def _text(out: Path, done: Extracted) -> str:
         table(rows, "<>>"),
         f"missing in all: {whole.residual:.2%} of the difference's size, over {whole.modules:,} modules",
         *(f"  left out: {share:.2%} of its square in {why}" for why, share in done.tally.shares().items()),
-        f"{out}: sha256 {done.written.sha256 if done.written else ''}",
+        f"{out}: sha256 of its tensors {done.written.data_sha256 if done.written else ''}",
     ]
     return "\n".join(lines)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from enogu.cli.drawing import add_arguments, checkpoint, shared
+from enogu.cli.parser import Parser
 from enogu.cli.progress import ProgressLine
 from enogu.cli.run import machine
 from enogu.core.records.errors import Refused
@@ -19,7 +20,7 @@ EXAMPLE = """example:
 
 def parser() -> argparse.ArgumentParser:
     """Return the arguments of this verb."""
-    verb = argparse.ArgumentParser(
+    verb = Parser(
         prog="enogu grid",
         description="Draw every prompt with every model under every seed; DIR gets images/, samples.parquet, grid.png.",
         epilog=EXAMPLE,

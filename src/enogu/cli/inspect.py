@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from types import MappingProxyType
 
+from enogu.cli.parser import Parser
 from enogu.cli.progress import ProgressLine
 from enogu.cli.table import table
 from enogu.core.records.errors import Refused
@@ -20,7 +21,7 @@ DRAWN = MappingProxyType({".png": png, ".svg": svg})
 
 def parser() -> argparse.ArgumentParser:
     """Return the arguments of this verb."""
-    verb = argparse.ArgumentParser(
+    verb = Parser(
         prog="enogu inspect",
         description="Show a checkpoint's family, parts, damage, hashes and ancestry; of two, how they differ.",
         epilog="A checkpoint is a .safetensors file, a .ckpt (what is in it is not run), or a diffusers folder.",

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from enogu.cli.demo import learnt
+from enogu.cli.parser import Parser
 from enogu.cli.progress import ProgressLine
 from enogu.cli.run import machine
 from enogu.core.records.errors import Refused
@@ -22,7 +23,7 @@ EXAMPLE = """example:
 
 def parser() -> argparse.ArgumentParser:
     """Return the arguments of this verb."""
-    verb = argparse.ArgumentParser(
+    verb = Parser(
         prog="enogu judge",
         description="Measure a grid's pictures by the tags their prompts ask for; models are compared with the first.",
         epilog=EXAMPLE,

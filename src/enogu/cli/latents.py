@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from enogu.cli.parser import Parser
 from enogu.cli.progress import ProgressLine
 from enogu.cli.recipes import add_arguments, planned
 from enogu.cli.run import machine
@@ -24,8 +25,8 @@ from enogu.recipe.done import FILE
 
 def parser() -> argparse.ArgumentParser:
     """Return the arguments of this verb."""
-    verb = argparse.ArgumentParser(prog="enogu latents", description="Encode, look at, check and repair latents.")
-    subverbs = verb.add_subparsers(dest="subverb", required=True)
+    verb = Parser(prog="enogu latents", description="Encode, look at, check and repair latents.")
+    subverbs = verb.add_subparsers(required=True)
     for name, line, do in (
         ("show", "buckets, pixels kept, what was skipped", _show),
         ("verify", "read every record and compare its checksum", _verify),

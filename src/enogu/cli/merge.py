@@ -8,6 +8,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from enogu.cli.parser import Parser
 from enogu.cli.progress import ProgressLine
 from enogu.core.networks.header import open_read
 from enogu.core.records.errors import Refused, unknown
@@ -15,13 +16,14 @@ from enogu.merge.config import DTYPES, PRECISIONS, MergeConfig
 from enogu.merge.costs import costs
 from enogu.merge.hits import hits, lines
 from enogu.merge.replay import read_replay
-from enogu.merge.replay_files import Hashes, find_files
+from enogu.merge.replay_files import find_files
 from enogu.merge.replay_records import Wanted
 from enogu.merge.report import rows, summary, text
 from enogu.merge.stage import merge, planned
 
 EXAMPLE = """examples:
   enogu merge 'base + 0.6*(tuned - base)' base=base.safetensors tuned=tuned.safetensors -o mixed.safetensors
+  enogu merge 'mean("pool/*.safetensors")' -o soup.safetensors
   enogu merge '(a + b)/2' a=38942904e9 b=b.safetensors --models models/ -o half.safetensors
   enogu merge --replay theirs.safetensors --models models/ --plan"""
 HASH = re.compile(r"[0-9a-fA-F]{8,64}")
@@ -29,7 +31,7 @@ HASH = re.compile(r"[0-9a-fA-F]{8,64}")
 
 def parser() -> argparse.ArgumentParser:
     """Return the arguments of this verb."""
-    verb = argparse.ArgumentParser(
+    verb = Parser(
         prog="enogu merge",
         description="Merge checkpoints by a formula.",
         epilog=EXAMPLE,
@@ -75,7 +77,9 @@ def run(args: argparse.Namespace) -> int:
     if args.replay:
         config, files = _replayed(args)
     else:
-        config, files = _config(args), _files(args.models, args.folders)
+        bound = _files(args.models, args.folders)
+        config, found = _config(args).spelt_out(Path(), bound)
+        files = {**bound, **found}
     if args.plan:
         plan, _ = planned(config, files)
         cost = costs(plan, files, args.out, threads=os.cpu_count() or 1)
@@ -88,10 +92,14 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(told, indent=1) if args.json else "\n".join([text(plan), *lines(plan), cost.text()]))
         return 0
     line = ProgressLine("merge", sys.stderr)
-    plan, written = merge(config, files, _out(args.out), threads=os.cpu_count() or 1, progress=line)
+    plan, written = merge(config, files, _out(args.out), threads=os.cpu_count() or 1, known=_known_hashes(), progress=line)
     line.clear()
-    result = {**summary(plan), "out": str(args.out), "sha256": written.sha256}
-    print(json.dumps(result, indent=1) if args.json else f"{text(plan)}\n{args.out}: sha256 {written.sha256}")
+    result = {**summary(plan), "out": str(args.out), "data_sha256": written.data_sha256}
+    print(
+        json.dumps(result, indent=1)
+        if args.json
+        else f"{text(plan)}\n{args.out}: sha256 of its tensors {written.data_sha256}"
+    )
     return 0
 
 
@@ -149,11 +157,16 @@ def _files(pairs: list[str], folders: list[Path]) -> dict[str, Path]:
 def _found(wanted: dict[str, Wanted], folders: list[Path]) -> dict[str, Path]:
     if not wanted:
         return {}
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "enogu" / "hashes.json"
     line = ProgressLine("hash", sys.stderr)
-    found = find_files(wanted, folders, Hashes(cache), progress=line)
+    found = find_files(wanted, folders, _known_hashes(), progress=line)
     line.clear()
     return found
+
+
+def _known_hashes() -> KnownHashes:
+    """Return the hashes of the maker's checkpoints, as the webui keeps them: a file is hashed when it is first used."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return KnownHashes(cache / "enogu" / "hashes.json")
 
 
 def _out(out: Path | None) -> Path:

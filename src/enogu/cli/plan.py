@@ -5,6 +5,7 @@ import json
 import sys
 from dataclasses import asdict
 
+from enogu.cli.parser import Parser
 from enogu.cli.progress import duration
 from enogu.cli.recipes import add_arguments, planned
 from enogu.cli.table import table
@@ -15,7 +16,7 @@ from enogu.recipe.plan import Plan
 
 def parser() -> argparse.ArgumentParser:
     """Return the arguments of this verb."""
-    verb = argparse.ArgumentParser(
+    verb = Parser(
         prog="enogu plan", description="Show what a recipe would do and what is done already; nothing is run."
     )
     add_arguments(verb)

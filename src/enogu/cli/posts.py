@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from enogu.cli import posts_duplicates, posts_opt_out, posts_statistics
+from enogu.cli.parser import Parser
 from enogu.cli.table import table
 from enogu.core.records.errors import Refused
 from enogu.core.records.files import read_json
@@ -33,15 +34,16 @@ MOST_COMMON = 15  # tags shown of each category
 
 def parser() -> argparse.ArgumentParser:
     """Return the arguments of this verb."""
-    verb = argparse.ArgumentParser(prog="enogu posts", description="Look at posts; opt out of their use.")
-    ways = verb.add_subparsers(dest="way", required=True)
+    verb = Parser(prog="enogu posts", description="Look at posts; opt out of their use.")
+    ways = verb.add_subparsers(required=True)
     count = ways.add_parser("count", help="how many posts a query leaves, and what they are")
     count.add_argument("source", type=Path, help="a dump, a folder of images, or the folder of a finished posts stage")
     count.add_argument("query", nargs="?", default="", help="as in danbooru's search: '1girl -comic score:>=10'")
     count.add_argument(
         "--where", default="", help="""the query as in a recipe, as 'tags_all = ["1girl"], year = [2015, 2020]'"""
     )
-    posts_opt_out.arguments(ways.add_parser("opt-out", help="take posts out of a work folder for good"))
+    out = ways.add_parser("opt-out", help="take posts out of a work folder for good")
+    posts_opt_out.arguments(out)
     stats = ways.add_parser("stats", help="ratings, years, scores, tags, and which tags go together")
     posts_statistics.arguments(stats)
     near = ways.add_parser("duplicates", help="groups of near pictures")
@@ -49,6 +51,14 @@ def parser() -> argparse.ArgumentParser:
     one = ways.add_parser("show", help="what is known of some posts")
     one.add_argument("source", type=Path, help="as for count")
     one.add_argument("ids", type=int, nargs="+", metavar="ID")
+    for way, do in (
+        (count, _count),
+        (one, _show),
+        (stats, _stats),
+        (near, posts_duplicates.run),
+        (out, posts_opt_out.run),
+    ):
+        way.set_defaults(do=do)
     for way in (count, one, stats):
         way.add_argument("--format", default="auto", help="the format of the source, where its name does not tell")
     for way in (count, one, stats, near):
@@ -58,14 +68,12 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    if args.way == "opt-out":
-        return posts_opt_out.run(args)
-    if args.way == "duplicates":
-        return posts_duplicates.run(args)
-    if args.way == "stats":
-        return _stats(args)
-    if args.way == "show":
-        return _show(args)
+    status: int = args.do(args)
+    return status
+
+
+def _count(args: argparse.Namespace) -> int:
+    """Tell how many posts a query leaves, step by step, and what they are."""
     posts, funnel = _chosen(args)
     if args.json:
         print(json.dumps({"funnel": funnel, **{name: dict(rows) for name, rows in _counts(posts).items()}}))

@@ -11,7 +11,7 @@ from enogu.recipe.withdrawal import withdraw
 def arguments(way: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     way.add_argument("work", type=Path, help="the work folder of a recipe")
-    way.add_argument("posts", nargs="*", metavar="POST", help="an id of any site, or site/id, as danbooru/123")
+    way.add_argument("posts", nargs="*", default=[], metavar="POST", help="an id, or site/id as in danbooru/123")
     way.add_argument("--file", type=Path, help="a list of posts, one a line")
 
 

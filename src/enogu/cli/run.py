@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from enogu.cli.console import Console
+from enogu.cli.parser import Parser
 from enogu.cli.recipes import add_arguments, planned
 from enogu.cli.schedule import Schedule
 from enogu.core.records.errors import Refused
@@ -17,9 +18,9 @@ from enogu.recipe.runner import run as run_plan
 
 def parser() -> argparse.ArgumentParser:
     """Return the arguments of this verb."""
-    verb = argparse.ArgumentParser(prog="enogu run", description="Run a recipe; stages that are finished are kept.")
+    verb = Parser(prog="enogu run", description="Run a recipe; stages that are finished are kept.")
     add_arguments(verb)
-    verb.add_argument("stages", nargs="*", metavar="STAGE", help="KIND.NAME or NAME; all, if none is named")
+    verb.add_argument("stages", nargs="*", default=[], metavar="STAGE", help="KIND.NAME or NAME; all, if none is named")
     return verb
 
 

@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from enogu.cli.drawing import add_arguments, checkpoint, shared
+from enogu.cli.parser import Parser
 from enogu.cli.progress import ProgressLine
 from enogu.cli.run import machine
 from enogu.core.records.errors import Refused
@@ -20,7 +21,7 @@ EXAMPLE = """example:
 
 def parser() -> argparse.ArgumentParser:
     """Return the arguments of this verb."""
-    verb = argparse.ArgumentParser(
+    verb = Parser(
         prog="enogu sample",
         description="Draw pictures with a checkpoint; each carries its infotext, and one that is there is kept.",
         epilog=EXAMPLE,

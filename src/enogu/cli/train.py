@@ -2,13 +2,14 @@
 
 import argparse
 
+from enogu.cli.parser import Parser
 from enogu.cli.recipes import add_arguments, planned
 from enogu.cli.run import execute
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the arguments of this verb."""
-    verb = argparse.ArgumentParser(prog="enogu train", description="Run one training stage of a recipe.")
+    verb = Parser(prog="enogu train", description="Run one training stage of a recipe.")
     add_arguments(verb)
     verb.add_argument("stage", metavar="STAGE", help="the NAME of a table [train.NAME]")
     return verb

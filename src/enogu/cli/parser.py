@@ -1,0 +1,24 @@
+"""The parser of every verb: a mistake is a line that names what was meant, not a page of usage."""
+
+import argparse
+import re
+from typing import Any, NoReturn
+
+from enogu.core.records.errors import Refused, unknown
+
+OPTION = re.compile(r"--[a-z][a-z-]*")
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that refuses where argparse prints its usage and leaves."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as argparse does; of an unknown option say the nearest one."""
+        found, rest = super().parse_known_args(args, namespace)
+        for given in (given for given in rest if given.startswith("-")):
+            raise unknown("option", given.partition("=")[0], OPTION.findall(self.format_usage()))
+        return found, rest
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse."""
+        raise Refused(f"{message}; see {self.prog} --help")
