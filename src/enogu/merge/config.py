@@ -1,8 +1,11 @@
 """What a maker sets for a merge."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from enogu.core.records.errors import unknown
+from enogu.merge.patterns import is_pattern, spelt_out
 from enogu.merge.presets import is_preset
 from enogu.merge.syntax import Name, Text, parse
 
@@ -43,5 +46,10 @@ class MergeConfig:
             for item in formula.walk()
             if isinstance(item, Name | Text)
         ]
-        named = (word for word in words if word not in steps and not is_preset(word) and not set(word) & set("*?["))
+        named = (word for word in words if word not in steps and not is_preset(word) and not is_pattern(word))
         return tuple(dict.fromkeys([*named, *(name for name in (self.vae, self.text) if name not in POLICIES)]))
+
+    def spelt_out(self, folder: Path, known: Mapping[str, Path | None]) -> tuple["MergeConfig", dict[str, Path]]:
+        """Return this with the models that its patterns match, and the files among them that had no name."""
+        formula, files = spelt_out(self.formula, folder, known)
+        return replace(self, formula=formula), files

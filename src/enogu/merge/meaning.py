@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from functools import cached_property
 
 from enogu.core.networks.keys import COMPONENTS, TEXT_ENCODERS, Place, place
@@ -11,6 +10,7 @@ from enogu.merge.algebra import TOLERANCE, Combination
 from enogu.merge.binding import Value, bind, read_options
 from enogu.merge.blocks import MIDDLE
 from enogu.merge.method import Method, Space, catalogue
+from enogu.merge.patterns import matching
 from enogu.merge.rules import words_of
 from enogu.merge.syntax import (
     Call,
@@ -183,11 +183,6 @@ class Meaning:
     def _differs(self) -> bool:
         items = self.formula.walk(options=True)
         return any(isinstance(item, Part) or (isinstance(item, Call) and item.method in WORDS) for item in items)
-
-
-def matching(pattern: str, models: Sequence[str]) -> list[str]:
-    """Return the models whose names match a pattern, sorted: a folder has no order."""
-    return sorted(name for name in models if fnmatchcase(name, pattern))
 
 
 def join(sign: str, left: Value, right: Value, *, here: Here) -> Value:

@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterable, Mapping
 
 from enogu.merge.algebra import TOLERANCE, Combination
 from enogu.merge.blocks import BASE, VAE, block_names
-from enogu.merge.meaning import PARTS, Meaning, matching
-from enogu.merge.presets import is_preset
+from enogu.merge.meaning import PARTS, Meaning
+from enogu.merge.patterns import is_pattern, matching
 from enogu.merge.syntax import Call, Chain, Expression, Formula, Items, Name, Part, Text
 
 LISTS_WITH_BASE = (20, 26)
@@ -33,7 +33,8 @@ def named_models(formula: Formula, known: tuple[str, ...]) -> tuple[str, ...]:
         if isinstance(item, Name) and item.name in known and item.name not in steps:
             found.append(item.name)
         elif isinstance(item, Text):
-            found += [item.text] if item.text in known else _matched(item.text, known)
+            pattern = item.text if is_pattern(item.text) else ""
+            found += [item.text] if item.text in known else matching(pattern, known)
     return tuple(dict.fromkeys(found))
 
 
@@ -51,11 +52,6 @@ def spoken(formula: Formula) -> set[str]:
     if calls and (full or BASE in named):
         found |= set(PARTS["te"])
     return found | ({"vae"} if VAE in named else set())
-
-
-def _matched(text: str, known: tuple[str, ...]) -> list[str]:
-    is_pattern = bool(set(text) & set("*?[")) and not is_preset(text)
-    return matching(text, known) if is_pattern else []
 
 
 def _lead(meaning: Meaning, expression: Expression) -> str | None:

@@ -65,6 +65,7 @@ def _recipe(table: Table, kinds: Mapping[str, Kind], *, path: Path, text: str) -
     with problems.noted():
         inherited = {"seed": header.seed, "family": header.family, "recipe_text": text}
         stages = _stages(table, kinds, inherited=inherited, folder=path.parent)
+        _spell_out(stages, models, folder=path.parent)
         _one_model_per_name(models, stages)
     problems.settle()
     return Recipe(path=path, header=header, machine=machine, models=models, stages=stages)
@@ -122,6 +123,20 @@ def _stage(id: str, traits: Kind, value: Any, *, inherited: Mapping[str, Any], f
     config = build(shape, {**defaults, **value}, id)
     anchored = {key: str(folder / Path(path).expanduser()) for key in traits.paths if (path := getattr(config, key))}
     return Stage(kind, name, dataclasses.replace(config, **anchored), traits)
+
+
+def _spell_out(stages: dict[str, Stage], models: dict[str, ModelConfig], *, folder: Path) -> None:
+    """Put the models that match them in place of the patterns that settings hold; files get names among the models."""
+    problems = Problems()
+    for id, stage in stages.items():
+        if (spell := getattr(stage.config, "spelt_out", None)) is None:
+            continue
+        others = [other.name for other in stages.values() if other.traits.model and other is not stage]
+        with problems.noted(), prefixed(f"{id}: "):
+            config, files = spell(folder, {**dict.fromkeys(others), **{name: models[name].file for name in models}})
+            stages[id] = dataclasses.replace(stage, config=config)
+            models |= {name: ModelConfig(file=path) for name, path in files.items()}
+    problems.settle()
 
 
 def _one_model_per_name(models: Mapping[str, ModelConfig], stages: Mapping[str, Stage]) -> None:

@@ -1,0 +1,88 @@
+"""Patterns in a formula: models by name and files on disk, bound by name, the same in whatever order they lie."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from enogu.cli import main
+from enogu.core.networks.header import read_header
+from enogu.core.networks.source import open_source
+from enogu.core.records.errors import Refused
+from enogu.merge.patterns import spelt_out
+from enogu.recipe.plan import plan
+from enogu.recipe.reading import read
+from tests.merge import pico
+
+RECIPE = '[recipe]\nname = "soup"\n[merge.soup]\nformula = "{}"\n'
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Path:
+    (tmp_path / "pool").mkdir()
+    pico.write(tmp_path / "pool", **{f"x{i}": pico.tensors(i) for i in range(3)})
+    pico.write(tmp_path, base=pico.tensors(9))
+    return tmp_path
+
+
+def test_a_pattern_of_files_is_the_list_of_their_names(pool: Path) -> None:
+    formula, files = spelt_out("base + ('pool/x[01].*' - base)", pool, {"base": None})
+    assert formula == 'base + (["x0", "x1"] - base)'
+    assert files == {f"x{i}": pool / "pool" / f"x{i}.safetensors" for i in (0, 1)}
+
+
+def test_a_bound_file_keeps_its_name_and_equal_stems_are_told_apart(pool: Path) -> None:
+    (pool / "pool" / "old").mkdir()
+    (pool / "pool" / "x0.safetensors").rename(pool / "pool" / "old" / "x1.safetensors")
+    formula, files = spelt_out("mean('pool/**/*.safetensors')", pool, {"b": pool / "pool" / "x2.safetensors"})
+    assert formula == 'mean(["b", "pool/old/x1", "pool/x1"])'
+    assert files.keys() == {"pool/old/x1", "pool/x1"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "says"),
+    [
+        ("pool/y*.safetensors", "did you mean 'pool/x"),
+        ("pol/*.safetensors", "there is no folder"),
+        ("bas?e", "unknown model 'bas?e'; did you mean 'base'?"),
+    ],
+)
+def test_a_pattern_that_matches_nothing_is_refused_with_the_nearest(pool: Path, pattern: str, says: str) -> None:
+    with pytest.raises(Refused, match=says.replace("?", r"\?")):
+        spelt_out(f"mean('{pattern}')", pool, {"base": None})
+
+
+def test_the_verb_averages_a_folder(pool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(pool)
+    assert main(["merge", "mean('pool/*.safetensors')", "-o", "out.safetensors", "--dtype", "fp32"]) == 0
+    with open_source(pool / "out.safetensors") as source:
+        got = source.tensor(pico.MIDDLE)
+    assert torch.allclose(got, torch.stack([pico.tensors(i)[pico.MIDDLE].float() for i in range(3)]).mean(0))
+    made = json.loads(read_header(pool / "out.safetensors").metadata["enogu.merge"])
+    assert made["models"].keys() == {"x0", "x1", "x2"}
+    assert "pool" not in json.dumps(made)
+    replayed = ["merge", "--replay", "out.safetensors", "--models", "pool", "-o", "again.safetensors"]
+    assert main(replayed) == 0
+    assert (pool / "out.safetensors").read_bytes() == (pool / "again.safetensors").read_bytes()
+
+
+def test_a_recipe_reads_the_files_that_match_and_knows_them_by_hash(pool: Path) -> None:
+    path = pool / "recipe.toml"
+    path.write_text(RECIPE.format("mean('pool/*.safetensors')"))
+    first = plan(read(path))
+    assert list(first.inputs("merge.soup")["models"]) == ["x0", "x1", "x2"]
+    assert plan(read(path)).tasks["merge.soup"].hash == first.tasks["merge.soup"].hash
+    pico.write(pool / "pool", x1=pico.tensors(7))
+    assert plan(read(path)).tasks["merge.soup"].hash != first.tasks["merge.soup"].hash
+
+
+def test_a_pattern_of_names_matches_all_models_of_a_recipe(pool: Path) -> None:
+    path = pool / "recipe.toml"
+    models = "".join(f'[models.x{i}]\nfile = "pool/x{i}.safetensors"\n' for i in range(3))
+    path.write_text(RECIPE.format("mean('x*')") + models + '[merge.x_more]\nformula = "0.5*x0 + 0.5*x1"\n')
+    found = plan(read(path)).inputs("merge.soup")["models"]
+    assert list(found) == ["x0", "x1", "x2", "x_more"]
+    path.write_text(RECIPE.format("mean('y*')") + models)
+    with pytest.raises(Refused, match=r"merge\.soup: unknown model 'y\*'"):
+        read(path)
