@@ -16,7 +16,7 @@ from enogu.merge.config import DTYPES, PRECISIONS, MergeConfig
 from enogu.merge.costs import costs
 from enogu.merge.hits import hits, lines
 from enogu.merge.replay import read_replay
-from enogu.merge.replay_files import find_files
+from enogu.merge.replay_files import Hashes, find_files
 from enogu.merge.replay_records import Wanted
 from enogu.merge.report import rows, summary, text
 from enogu.merge.stage import merge, planned
@@ -92,14 +92,10 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(told, indent=1) if args.json else "\n".join([text(plan), *lines(plan), cost.text()]))
         return 0
     line = ProgressLine("merge", sys.stderr)
-    plan, written = merge(config, files, _out(args.out), threads=os.cpu_count() or 1, known=_known_hashes(), progress=line)
+    plan, written = merge(config, files, _out(args.out), threads=os.cpu_count() or 1, progress=line)
     line.clear()
-    result = {**summary(plan), "out": str(args.out), "data_sha256": written.data_sha256}
-    print(
-        json.dumps(result, indent=1)
-        if args.json
-        else f"{text(plan)}\n{args.out}: sha256 of its tensors {written.data_sha256}"
-    )
+    result = {**summary(plan), "out": str(args.out), "sha256": written.sha256}
+    print(json.dumps(result, indent=1) if args.json else f"{text(plan)}\n{args.out}: sha256 {written.sha256}")
     return 0
 
 
@@ -157,16 +153,11 @@ def _files(pairs: list[str], folders: list[Path]) -> dict[str, Path]:
 def _found(wanted: dict[str, Wanted], folders: list[Path]) -> dict[str, Path]:
     if not wanted:
         return {}
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "enogu" / "hashes.json"
     line = ProgressLine("hash", sys.stderr)
-    found = find_files(wanted, folders, _known_hashes(), progress=line)
+    found = find_files(wanted, folders, Hashes(cache), progress=line)
     line.clear()
     return found
-
-
-def _known_hashes() -> KnownHashes:
-    """Return the hashes of the maker's checkpoints, as the webui keeps them: a file is hashed when it is first used."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return KnownHashes(cache / "enogu" / "hashes.json")
 
 
 def _out(out: Path | None) -> Path:
