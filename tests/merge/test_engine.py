@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import json
 import os
 import threading
 from pathlib import Path
@@ -13,9 +14,11 @@ from torch import Tensor
 
 from enogu.core.networks import direct
 from enogu.core.networks.direct import DirectFile, room, room_for, sha256_direct
-from enogu.core.networks.header import Spec, TensorInfo, header_bytes, layout
+from enogu.core.networks.header import Spec, TensorInfo, header_bytes, layout, read_header
 from enogu.core.networks.stream import as_bytes
 from enogu.core.records.errors import Failed
+from enogu.core.records.hashes import sha256_file
+from enogu.core.records.known_hashes import KnownHashes, mark_of
 from enogu.merge import stage
 from enogu.merge.config import MergeConfig
 from enogu.merge.engine import Engine
@@ -129,6 +132,23 @@ def test_an_interrupt_in_a_thread_of_the_engine_leaves_no_file(tmp_path: Path, m
 def test_a_model_bound_twice_is_read_once_and_told_twice(tmp_path: Path) -> None:
     files = pico.write(tmp_path, a=A)
     files["twin"] = files["a"]
-    _, written = stage.merge(MergeConfig(formula="0.5*a + 0.5*twin"), files, tmp_path / "out")
+    stage.merge(MergeConfig(formula="0.5*a + 0.5*twin"), files, tmp_path / "out")
     assert torch.equal(safetensors.torch.load_file(tmp_path / "out")[pico.MIDDLE], A[pico.MIDDLE])
-    assert written.sha256 == hashlib.sha256((tmp_path / "out").read_bytes()).hexdigest()
+    models = json.loads(read_header(tmp_path / "out").metadata["enogu.merge"])["models"]
+    assert models["a"]["sha256"] == models["twin"]["sha256"] == sha256_file(files["a"])
+
+
+def test_a_known_parent_is_not_hashed_again_until_it_changes(tmp_path: Path) -> None:
+    files, memory = pico.write(tmp_path, a=A, b=B), tmp_path / "hashes.json"
+
+    def recipe_of(known: KnownHashes) -> str:
+        stage.merge(MergeConfig(formula="0.5*a + 0.5*b"), files, tmp_path / "out", known=known)
+        known.remember()
+        return read_header(tmp_path / "out").metadata["enogu.merge"]
+
+    first = recipe_of(KnownHashes(memory))
+    claimed = KnownHashes(memory)
+    claimed.note(files["a"], mark_of(files["a"]), "f" * 64)
+    assert json.loads(recipe_of(claimed))["models"]["a"]["sha256"] == "f" * 64
+    files["a"].write_bytes(files["a"].read_bytes())  # the same bytes, written again
+    assert recipe_of(KnownHashes(memory)) == first

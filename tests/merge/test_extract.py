@@ -156,7 +156,7 @@ def test_a_large_matrix_is_decomposed_at_random_and_nearly_as_well() -> None:
 def test_threads_change_no_byte(tmp_path: Path) -> None:
     inputs, config = files(tmp_path, base=BASE, tuned=TUNED), ExtractConfig(formula="tuned - base", rank=3)
     digests = {
-        extract(config, inputs, tmp_path / f"{n}" / "s.safetensors", threads=n).written.sha256  # type: ignore[union-attr]
+        extract(config, inputs, tmp_path / f"{n}" / "s.safetensors", threads=n).written.data_sha256  # type: ignore[union-attr]
         for n in (1, 2, 8)
     }
     assert len(digests) == 1

@@ -128,4 +128,4 @@ def test_the_examples_of_the_docs_merge(title: str, tmp_path: Path) -> None:
         save_tensors(files[name], tensors, {})
     plan, written = stage.merge(MergeConfig(formula=formula), files, tmp_path / "out.safetensors")
     assert set(plan.sources) == set(names)
-    assert written.sha256
+    assert written.data_sha256

@@ -124,8 +124,8 @@ def test_the_file_carries_its_recipe_and_true_hashes(tmp_path: Path) -> None:
     out = tmp_path / "out.safetensors"
     _, written = stage.merge(MergeConfig(formula="0.5*a + 0.5*b"), files, out)
     raw, header = out.read_bytes(), read_header(out)
-    assert written.sha256 == hashlib.sha256(raw).hexdigest()
-    assert header.metadata["modelspec.hash_sha256"] == "0x" + hashlib.sha256(raw[header.data_start :]).hexdigest()
+    assert written.data_sha256 == hashlib.sha256(raw[header.data_start :]).hexdigest()
+    assert header.metadata["modelspec.hash_sha256"] == "0x" + written.data_sha256
     assert header.metadata["modelspec.merged_from"] == "A,B"
     recipe = json.loads(header.metadata[RECIPE])
     assert recipe["formula"] == "0.5*a + 0.5*b"
@@ -196,7 +196,7 @@ def test_an_interrupt_leaves_no_file_and_a_rerun_goes_through(tmp_path: Path, mo
     assert os.listdir(job.out) == []
     summary = stage.run(config, job)
     assert summary["tensors"] == {"merged": 27, "copied": 3}
-    assert json.loads((job.out / "plan.json").read_text())["sha256"] == summary["sha256"]
+    assert json.loads((job.out / "plan.json").read_text())["data_sha256"] == summary["data_sha256"]
     assert (job.out / "model.safetensors").exists()
 
 

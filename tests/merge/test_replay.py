@@ -13,10 +13,11 @@ from torch import Tensor
 from enogu.cli import main
 from enogu.core.networks.header import Header, TensorInfo, read_header
 from enogu.core.networks.stream import save_tensors
+from enogu.core.records import known_hashes
 from enogu.core.records.errors import Refused
-from enogu.merge import replay_files
+from enogu.core.records.known_hashes import KnownHashes
 from enogu.merge.replay import read_replay
-from enogu.merge.replay_files import Hashes, find_files
+from enogu.merge.replay_files import find_files
 from enogu.merge.replay_mecha import from_mecha
 from enogu.merge.replay_records import Wanted
 from enogu.merge.replay_webui import from_webui
@@ -250,17 +251,19 @@ def test_hashes_of_unchanged_files_are_remembered(folder: Path, monkeypatch: pyt
         read.append(path)
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
-    monkeypatch.setattr(replay_files, "sha256_file", counted)
+    monkeypatch.setattr(known_hashes, "sha256_file", counted)
     cache, wanted = folder.parent / "hashes.json", {"x": Wanted(sha256=digest(folder, "c"), title="c.safetensors")}
-    assert find_files(wanted, [folder], Hashes(cache)) == {"x": folder / "deep" / "c.safetensors"}
+    known = KnownHashes(cache)
+    assert find_files(wanted, [folder], known) == {"x": folder / "deep" / "c.safetensors"}
+    known.remember()
     assert [path.stem for path in read] == ["c"]  # the likely one first
-    find_files(wanted, [folder], Hashes(cache))
+    find_files(wanted, [folder], KnownHashes(cache))
     assert len(read) == 1
     save_tensors(folder / "deep" / "c.safetensors", A, {"changed": "yes"})
     with pytest.raises(Refused, match="not found in"):
-        find_files(wanted, [folder], Hashes(cache))
+        find_files(wanted, [folder], KnownHashes(cache))
     cache.write_text("{broken")
-    assert Hashes(cache).known == {}
+    assert not KnownHashes(cache).saw(folder / "deep" / "c.safetensors")
 
 
 @pytest.mark.parametrize("damage", [{"dtype": 3}, {"vae": []}, {"formula": None}, {"models": "a"}, {"formula": "a +"}])

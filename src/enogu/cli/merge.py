@@ -12,11 +12,12 @@ from enogu.cli.parser import Parser
 from enogu.cli.progress import ProgressLine
 from enogu.core.networks.header import open_read
 from enogu.core.records.errors import Refused, unknown
+from enogu.core.records.known_hashes import KnownHashes
 from enogu.merge.config import DTYPES, PRECISIONS, MergeConfig
 from enogu.merge.costs import costs
 from enogu.merge.hits import hits, lines
 from enogu.merge.replay import read_replay
-from enogu.merge.replay_files import Hashes, find_files
+from enogu.merge.replay_files import find_files
 from enogu.merge.replay_records import Wanted
 from enogu.merge.report import rows, summary, text
 from enogu.merge.stage import merge, planned
@@ -92,10 +93,16 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(told, indent=1) if args.json else "\n".join([text(plan), *lines(plan), cost.text()]))
         return 0
     line = ProgressLine("merge", sys.stderr)
-    plan, written = merge(config, files, _out(args.out), threads=os.cpu_count() or 1, progress=line)
+    known = _known_hashes()
+    plan, written = merge(config, files, _out(args.out), threads=os.cpu_count() or 1, known=known, progress=line)
+    known.remember()
     line.clear()
-    result = {**summary(plan), "out": str(args.out), "sha256": written.sha256}
-    print(json.dumps(result, indent=1) if args.json else f"{text(plan)}\n{args.out}: sha256 {written.sha256}")
+    result = {**summary(plan), "out": str(args.out), "data_sha256": written.data_sha256}
+    print(
+        json.dumps(result, indent=1)
+        if args.json
+        else f"{text(plan)}\n{args.out}: sha256 of its tensors {written.data_sha256}"
+    )
     return 0
 
 
@@ -153,11 +160,18 @@ def _files(pairs: list[str], folders: list[Path]) -> dict[str, Path]:
 def _found(wanted: dict[str, Wanted], folders: list[Path]) -> dict[str, Path]:
     if not wanted:
         return {}
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "enogu" / "hashes.json"
     line = ProgressLine("hash", sys.stderr)
-    found = find_files(wanted, folders, Hashes(cache), progress=line)
+    known = _known_hashes()
+    found = find_files(wanted, folders, known, progress=line)
+    known.remember()
     line.clear()
     return found
+
+
+def _known_hashes() -> KnownHashes:
+    """Return the hashes of the maker's checkpoints, as the webui keeps them: a file is hashed when it is first used."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return KnownHashes(cache / "enogu" / "hashes.json")
 
 
 def _out(out: Path | None) -> Path:

@@ -14,6 +14,7 @@ from enogu.core.networks.direct import DirectFile
 from enogu.core.networks.folder import files_of
 from enogu.core.networks.identity import sha256_of
 from enogu.core.networks.stream import StreamWriter, Written, as_bytes, open_writer
+from enogu.core.records.known_hashes import KnownHashes, mark_of
 from enogu.core.records.progress import Progress, silent
 from enogu.merge.computation import PIECE, PRECISION, Computation, copied, measured_before, one_thread_each
 from enogu.merge.evaluate import Cut, Evaluation
@@ -47,6 +48,7 @@ class Engine:
     threads: int = 2
     piece: int = PIECE
     memory: int = MEMORY
+    known: KnownHashes = field(default_factory=KnownHashes)  # parents that need not be hashed again
     progress: Progress = silent
 
     def run(self, plan: Plan, files: Mapping[str, Path], out: Path, *, describe: Describe = nothing) -> Written:
@@ -63,7 +65,7 @@ class Engine:
             loader = Loader(readers, direct)
             threads = max(1, min(self.threads, MAX_THREADS))
             crew = stack.enter_context(_crew(threads))
-            hashes = Hashes(plan, loader, used, crew=crew)
+            hashes = Hashes(plan, loader, used, crew=crew, known=self.known)
             computation = Computation(plan, self.piece).surveyed(readers)
             self._write(_Run(computation, loader, crew, self.memory // _slots(threads)), hashes, writer)
             writer.metadata = describe(hashes.finish())
@@ -133,16 +135,22 @@ def _crew(threads: int) -> Iterator[Crew]:
 
 
 class Hashes:
-    """The SHA-256 of every parent: beside the merge where its file is read in order, on their own elsewhere."""
+    """The SHA-256 of every parent: known, or taken beside the merge where its file is read in order, or on its own."""
 
-    def __init__(self, plan: Plan, loader: Loader, files: Mapping[str, Path], *, crew: Crew) -> None:
+    def __init__(
+        self, plan: Plan, loader: Loader, files: Mapping[str, Path], *, crew: Crew, known: KnownHashes
+    ) -> None:
         """Begin with the files that are not read in order."""
+        self._known, self._files = known, files
+        self._marks = {name: mark_of(path) for name, path in files.items()}
+        self._found = {name: digest for name, path in files.items() if (digest := known.get(path))}
+        left = {name: path for name, path in files.items() if name not in self._found}
         fed = loader.in_order(plan.kept.values())
-        pools = {name: crew.hashing[i % crew.threads] for i, name in enumerate(files)}
+        pools = {name: crew.hashing[i % crew.threads] for i, name in enumerate(left)}
         self._fed = {
-            name: (path, Fingerprint(loader.files[path]), pools[name]) for name, path in files.items() if path in fed
+            name: (path, Fingerprint(loader.files[path]), pools[name]) for name, path in left.items() if path in fed
         }
-        self._others = {name: pools[name].submit(sha256_of, files[name]) for name in files.keys() - self._fed.keys()}
+        self._others = {name: pools[name].submit(sha256_of, left[name]) for name in left.keys() - self._fed.keys()}
 
     def feed(self, loading: Future[Loaded]) -> list[Future[None]]:
         """Hash a slab once it is loaded."""
@@ -151,7 +159,10 @@ class Hashes:
     def finish(self) -> dict[str, str]:
         """Return the hashes by model."""
         fed = {name: pool.submit(fingerprint.finish) for name, (_, fingerprint, pool) in self._fed.items()}
-        return {name: each.result() for name, each in {**fed, **self._others}.items()}
+        taken = {name: each.result() for name, each in {**fed, **self._others}.items()}
+        for name, digest in taken.items():
+            self._known.note(self._files[name], self._marks[name], digest)
+        return {**self._found, **taken}
 
 
 @dataclass(frozen=True)

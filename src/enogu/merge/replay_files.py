@@ -1,56 +1,24 @@
-"""The files of a replay: looked for by hash, then by name, with the hashes of unchanged files remembered."""
+"""The files of a replay: looked for by hash, then by name."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from enogu.core.records.errors import Refused
-from enogu.core.records.files import write_json
-from enogu.core.records.hashes import sha256_file
+from enogu.core.records.known_hashes import KnownHashes
 from enogu.core.records.progress import Progress, silent
 from enogu.merge.patterns import SUFFIXES
 from enogu.merge.replay_records import Wanted
 
 
-class Hashes:
-    """SHA-256 of files, remembered by path, size and time of change in one JSON file."""
-
-    def __init__(self, remembered: Path | None = None) -> None:
-        self.remembered = remembered
-        self.known: dict[str, list[object]] = {}
-        if remembered is not None and remembered.is_file():
-            try:
-                found = json.loads(remembered.read_text("utf-8"))
-                self.known = found if isinstance(found, dict) else {}
-            except ValueError:
-                self.known = {}  # a damaged memory is no loss
-
-    def of(self, path: Path) -> str:
-        """Return the SHA-256 of a file; read it only if it changed."""
-        status, name = path.stat(), str(path.resolve())
-        mark: list[object] = [status.st_size, status.st_mtime_ns]
-        entry = self.known.get(name)
-        if not isinstance(entry, list) or entry[:2] != mark or len(entry) != 3:
-            entry = [*mark, sha256_file(path)]
-            self.known[name] = entry
-            if self.remembered is not None:
-                write_json(self.remembered, self.known)
-        return str(entry[2])
-
-    def knows(self, path: Path) -> bool:
-        """Return whether a file was hashed before, changed or not."""
-        return str(path.resolve()) in self.known
-
-
 def find_files(
-    wanted: Mapping[str, Wanted], folders: Sequence[Path], hashes: Hashes, *, progress: Progress = silent
+    wanted: Mapping[str, Wanted], folders: Sequence[Path], hashes: KnownHashes, *, progress: Progress = silent
 ) -> dict[str, Path]:
     """Return the file of every model, or refuse and name what is missing; likely files are hashed first."""
     candidates = list(dict.fromkeys(_candidates(folders)))
     found = {name: path for name, model in wanted.items() if not model.sha256 for path in _called(model, candidates)}
     open_hashes = {name: model for name, model in wanted.items() if model.sha256}
     stems = {_stem(model.title) for model in open_hashes.values()}
-    candidates.sort(key=lambda path: (not hashes.knows(path), _stem(path.name) not in stems))
+    candidates.sort(key=lambda path: (not hashes.saw(path), _stem(path.name) not in stems))
     for done, path in enumerate(candidates):
         left = {name: model for name, model in open_hashes.items() if name not in found}
         if not left:

@@ -9,6 +9,7 @@ from enogu.core.networks.header import Header
 from enogu.core.networks.stream import Written
 from enogu.core.records.files import write_json
 from enogu.core.records.job import Job
+from enogu.core.records.known_hashes import KnownHashes
 from enogu.core.records.progress import Progress, silent
 from enogu.merge.config import MergeConfig
 from enogu.merge.engine import Engine
@@ -29,20 +30,27 @@ def planned(config: MergeConfig, files: Mapping[str, Path]) -> tuple[Plan, Mappi
 
 
 def merge(
-    config: MergeConfig, files: Mapping[str, Path], out: Path, *, threads: int = THREADS, progress: Progress = silent
+    config: MergeConfig,
+    files: Mapping[str, Path],
+    out: Path,
+    *,
+    threads: int = THREADS,
+    known: KnownHashes | None = None,
+    progress: Progress = silent,
 ) -> tuple[Plan, Written]:
-    """Plan a merge, write it to `out`, and return the plan and the hashes."""
+    """Plan a merge, write it to `out`, and return the plan and the hash of the result."""
     plan, headers = planned(config, files)
-    engine = Engine(threads=threads, progress=progress)
+    engine = Engine(threads=threads, known=known or KnownHashes(), progress=progress)
     return plan, engine.run(plan, files, out, describe=Lineage(plan, headers, files).describe)
 
 
 def run(config: MergeConfig, job: Job) -> dict[str, Any]:
     """Run the stage; an interrupted run leaves nothing and is simply run again."""
     threads = job.threads or THREADS
+    out = job.out / "model.safetensors"
     plan, written = merge(
-        config, job.all("models"), job.out / "model.safetensors", threads=threads, progress=job.progress
+        config, job.all("models"), out, threads=threads, known=job.known_hashes, progress=job.progress
     )
-    result = {**summary(plan), "sha256": written.sha256, "data_sha256": written.data_sha256}
+    result = {**summary(plan), "data_sha256": written.data_sha256}
     write_json(job.out / "plan.json", {**result, "keys": rows(plan)})
     return result

@@ -9,6 +9,7 @@ from typing import Any
 
 from enogu.core.records.errors import Failed, Refused
 from enogu.core.records.hashes import settings_hash
+from enogu.core.records.known_hashes import KnownHashes
 from enogu.recipe.config import Recipe, Stage
 from enogu.recipe.done import Done, read_done
 from enogu.recipe.fingerprint import Fingerprints
@@ -39,6 +40,7 @@ class Plan:
     graph: Graph
     work: Path
     tasks: Mapping[str, Task]  # by id
+    known_hashes: KnownHashes  # of files from outside
 
     def inputs(self, id: str) -> dict[str, dict[str, Path]]:
         """Return the folder, or the checkpoint file, that each reference of a stage means."""
@@ -69,7 +71,7 @@ def plan(recipe: Recipe, work: Path | None = None) -> Plan:
     for id in ordered.order:
         tasks[id] = task = _task(ordered, id, hashes=hashes, work=work)
         hashes[id] = task.hash
-    return Plan(graph=ordered, work=work, tasks=tasks)
+    return Plan(graph=ordered, work=work, tasks=tasks, known_hashes=prints.files)
 
 
 def _outside(ordered: Graph, prints: Fingerprints) -> dict[str, str]:

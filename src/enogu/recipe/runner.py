@@ -54,7 +54,14 @@ def run(plan: Plan, stages: Sequence[str], *, watch: Watch, device: str, threads
                 watch.kept(done)
                 continue
             progress = watch.begins(task, todo)
-            job = Job(out=task.folder, inputs=plan.inputs(id), progress=progress, device=device, threads=threads)
+            job = Job(
+                out=task.folder,
+                inputs=plan.inputs(id),
+                progress=progress,
+                device=device,
+                threads=threads,
+                known_hashes=plan.known_hashes,
+            )
             with _entered(plan.work / "ledger.jsonl", task, job) as row:
                 row["images"] = counts[id]
                 done = _run_one(task, job)

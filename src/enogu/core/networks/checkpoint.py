@@ -59,15 +59,13 @@ def read_metadata(path: Path) -> Mapping[str, str]:
     return read_header(path).metadata
 
 
-def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """Write a checkpoint atomically in the given order of keys and return the file's SHA-256."""
+def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a checkpoint atomically in the given order of keys."""
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     specs = {name: Spec(tensor.dtype, tuple(tensor.shape)) for name, tensor in ready.items()}
     with open_writer(path, specs, metadata) as writer:
         for name in writer.infos:
             writer.write(name, as_bytes(ready[name]))
-    assert writer.written is not None
-    return writer.written.sha256
 
 
 def load_model(path: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> StableDiffusion:

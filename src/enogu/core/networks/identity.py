@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from enogu.core.networks.direct import sha256_direct
 from enogu.core.networks.folder import files_of
 from enogu.core.networks.header import TensorInfo, open_read
 from enogu.core.networks.keys import place
@@ -19,7 +20,6 @@ from enogu.core.networks.source import Source, open_source
 from enogu.core.networks.stored import Stored
 from enogu.core.networks.stream import as_bytes
 from enogu.core.networks.torchfile import is_torch_file
-from enogu.core.records.hashes import sha256_file
 from enogu.core.records.progress import Progress, silent
 
 CHUNK_BYTES = 1 << 22
@@ -66,7 +66,8 @@ def auto_v1(path: Path) -> str:
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a checkpoint of any form, as `identify` tells it."""
     files = files_of(path)
-    return sha256_file(path) if files == [path] else _listed({_name(path, file): sha256_file(file) for file in files})
+    hashes = {_name(path, file): sha256_direct(file) for file in files}
+    return hashes[_name(path, path)] if files == [path] else _listed(hashes)
 
 
 def ignore(key: str, values: Tensor) -> None:

@@ -14,7 +14,7 @@ from typing import Self
 
 import torch
 
-from enogu.core.networks.direct import BlockWriter, sha256_direct
+from enogu.core.networks.direct import BlockWriter
 from enogu.core.networks.header import Spec, TensorInfo, header_bytes, layout, open_read, read_header
 from enogu.core.records.errors import Failed, Refused
 from enogu.core.records.files import atomic_path
@@ -123,9 +123,11 @@ def as_bytes(tensor: torch.Tensor) -> memoryview:
 
 @dataclass(frozen=True)
 class Written:
-    """The hashes of a finished file: all of its bytes, and the tensor bytes alone (AutoV3)."""
+    """What is known of a finished file without reading it again: the SHA-256 of its tensor bytes (AutoV3).
 
-    sha256: str
+    The hash of all its bytes cannot be taken on the way, for the header, which comes first, holds this one.
+    """
+
     data_sha256: str
 
 
@@ -167,7 +169,7 @@ class StreamWriter:
         if len(header) > self._start:
             raise ValueError("the metadata grew while the tensors were written")
         self._blocks.replace(header)
-        self.written = Written(sha256_direct(self.path), data_hash)
+        self.written = Written(data_hash)
 
     def close(self) -> None:
         """Let go of the file."""

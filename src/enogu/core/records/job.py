@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from enogu.core.records.known_hashes import KnownHashes
 from enogu.core.records.progress import Progress, silent
 
 
@@ -20,6 +21,7 @@ class Job:
     progress: Progress = silent
     device: str = "cpu"
     threads: int = 0
+    known_hashes: KnownHashes = field(default_factory=KnownHashes)
 
     def one(self, name: str) -> Path:
         """Return the only input of a field."""

@@ -16,4 +16,4 @@ def run(config: ExtractConfig, job: Job) -> dict[str, Any]:
     done = extract(config, job.all("models"), out, threads=job.threads or THREADS, progress=job.progress)
     result = {"modules": done.tally.total.modules, "residual": done.tally.total.residual}
     write_json(job.out / "extract.json", {**result, "blocks": done.tally.rows(), "left_out": done.tally.shares()})
-    return {**result, "sha256": done.written.sha256 if done.written else ""}
+    return {**result, "data_sha256": done.written.data_sha256 if done.written else ""}
