@@ -67,7 +67,7 @@ def recognise(shapes: Mapping[str, Shapes]) -> Mapping[str, Spelling]:
 def _spell(chosen: Layout, component: str, key: str) -> Iterator[Spelling]:
     kind, within = chosen.kinds[component], key.removeprefix(chosen.prefixes[component])
     if kind == "unet":
-        yield Spelling(component, (_unet(within),))
+        yield Spelling(component, (unet_name(within),))
     elif kind == "vae":
         for name in _vae(within, len(chosen.sizes[component]["multipliers"])):
             yield Spelling(component, (name,), flat=".mid.attn_1." in key and key.endswith(".weight"))
@@ -76,11 +76,12 @@ def _spell(chosen: Layout, component: str, key: str) -> Iterator[Spelling]:
         yield Spelling(component, (within,))  # transformers 5
     else:
         for prefix in ("text_model.", ""):
-            names = tuple(re.sub(r"^text_model\.", prefix, name) for name in _openclip(within))
+            names = tuple(re.sub(r"^text_model\.", prefix, name) for name in openclip_names(within))
             yield Spelling(component, names, turned=within == "text_projection")
 
 
-def _unet(key: str) -> str:
+def unet_name(key: str) -> str:
+    """Return diffusers' name of a key of LDM's UNet, without its prefix."""
     table = _tables()
     if match := re.fullmatch(r"input_blocks\.(\d+)\.(\d)\.(.*)", key):
         number, place, inner = int(match[1]) - 1, int(match[2]), match[3]
@@ -116,7 +117,8 @@ def _vae(key: str, levels: int) -> Iterator[str]:
         yield _replaced(key, _tables()["vae"])
 
 
-def _openclip(key: str) -> tuple[str, ...]:
+def openclip_names(key: str) -> tuple[str, ...]:
+    """Return transformers' names of an open_clip key: three for queries, keys and values in one."""
     if match := re.fullmatch(r"transformer\.resblocks\.(\d+)\.attn\.in_proj_(weight|bias)", key):
         return tuple(f"text_model.encoder.layers.{match[1]}.self_attn.{x}_proj.{match[2]}" for x in "qkv")
     return (_replaced(key, _tables()["openclip"]),)

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from enogu.core.networks.diffusers import openclip_names, unet_name
 from enogu.core.networks.keys import place
 
 PREFIXES = re.compile(
     r"model\.diffusion_model\.|first_stage_model\.|cond_stage_model\.(transformer|model)\."
     r"|conditioner\.embedders\.\d\.(transformer|model)\."
 )
-NUMBERED = re.compile(r"(input_blocks|middle_block|output_blocks)\.(\d+)\.(?:(\d)\.)?(.+)")
-PER_LEVEL = 3  # input blocks of a level: two of layers and a downsampler; output blocks: three of layers
-THIRDS = ("q_proj", "k_proj", "v_proj")  # in open_clip's in_proj, from top to bottom
+OPENCLIP = re.compile(r"(cond_stage_model|conditioner\.embedders\.\d)\.model\.")
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -41,9 +40,9 @@ class Names:
     def find(self, module: str) -> Site | None:
         """Return where a module of an adapter file belongs."""
         text = re.sub(r"_to_out$", "_to_out_0", flat(module).replace("_processor_", "_"))  # diffusers before PEFT
-        for prefix in sorted(table("prefixes"), key=len, reverse=True):
+        for prefix, component in _prefixes().items():
             if text.startswith(prefix):
-                component, name = table("prefixes")[prefix], text.removeprefix(prefix)
+                name = text.removeprefix(prefix)
                 found = self.sites.get((component, name))
                 if found is None and component == "te1":  # the refiner has only the second text encoder
                     found = None if self._has("te1") else self.sites.get(("te2", name))
@@ -82,57 +81,31 @@ def flat(name: str) -> str:
 
 def _modules(key: str, shape: tuple[int, ...]) -> Iterator[tuple[Site, tuple[str, ...]]]:
     module = PREFIXES.sub("", key, count=1)
-    if ".resblocks." in key or module in ("text_projection", "ln_final.weight"):
+    if OPENCLIP.match(key):
         yield from _openclip(key, module, shape)
     elif key.endswith(".weight"):
         name = module.removesuffix(".weight")
-        words = (_diffusers(name), name) if place(key).component == "unet" else (name,)
-        yield Site(key, key.removesuffix("weight") + "bias", 0, shape), words
+        words = (unet_name(module).removesuffix(".weight"), name) if place(key).component == "unet" else (name,)
+        yield Site(key, _bias(key), 0, shape), words
 
 
 def _openclip(key: str, module: str, shape: tuple[int, ...]) -> Iterator[tuple[Site, tuple[str, ...]]]:
-    if module == "text_projection":  # open_clip multiplies from the left
-        yield Site(key, "", 0, shape[::-1], transposed=True), ("text_projection",)
-    elif module == "ln_final.weight":
-        yield Site(key, key.removesuffix("weight") + "bias", 0, shape), ("text_model.final_layer_norm",)
-    elif match := re.fullmatch(r"transformer\.resblocks\.(\d+)\.(.+?)[._](?:proj_)?weight", module):
-        layer, inner = f"text_model.encoder.layers.{match[1]}", match[2]
-        if inner == "attn.in":
-            width = shape[0] // len(THIRDS)
-            for number, name in enumerate(THIRDS):
-                site = Site(key, key.removesuffix("weight") + "bias", number * width, (width, *shape[1:]))
-                yield site, (f"{layer}.self_attn.{name}",)
-        else:
-            name = table("openclip").get(inner, inner)
-            yield Site(key, key.removesuffix("weight") + "bias", 0, shape), (f"{layer}.{name}",)
+    """Name a weight as transformers does, of which in_proj is three; open_clip projects from the left."""
+    names, transposed = openclip_names(module), module == "text_projection"
+    rows = shape[0] // len(names) if shape else 0
+    for number, name in enumerate(names):
+        if name.endswith(".weight"):
+            own = shape[::-1] if transposed else (rows, *shape[1:])
+            yield Site(key, _bias(key), number * rows, own, transposed), (name.removesuffix(".weight"),)
 
 
-def _diffusers(name: str) -> str:
-    """Return diffusers' name of a module of LDM's UNet."""
-    if name in table("unet"):
-        return table("unet")[name]
-    match = NUMBERED.fullmatch(name)
-    if match is None:
-        return name
-    kind, number, part, leaf = match[1], int(match[2]), match[3], match[4]
-    if kind == "middle_block":
-        return _layer("mid_block", number // 2, resnet=number != 1, leaf=leaf)
-    level, index = divmod(number - (kind == "input_blocks"), PER_LEVEL)
-    block = f"{'down' if kind == 'input_blocks' else 'up'}_blocks.{level}"
-    if leaf in ("op", "conv"):
-        return f"{block}.{'downsamplers' if leaf == 'op' else 'upsamplers'}.0.conv"
-    return _layer(block, index, resnet=part == "0", leaf=leaf)
-
-
-def _layer(block: str, index: int, *, resnet: bool, leaf: str) -> str:
-    if resnet:
-        return f"{block}.resnets.{index}.{table('resnet').get(leaf, leaf)}"
-    return f"{block}.attentions.{index}.{leaf}"
+def _bias(key: str) -> str:
+    return key.removesuffix("weight") + "bias" if key.endswith("weight") else ""
 
 
 @cache
-def table(name: str) -> Mapping[str, str]:
-    """Return a table of names."""
+def _prefixes() -> Mapping[str, str]:
+    """Return what names begin with and the component they speak of, longest first."""
     text = resources.files("enogu.merge.adapters").joinpath("data/names.toml").read_text("utf-8")
-    rows: Mapping[str, str] = tomllib.loads(text)[name]
-    return rows
+    rows: Mapping[str, str] = tomllib.loads(text)["prefixes"]
+    return dict(sorted(rows.items(), key=lambda row: -len(row[0])))
