@@ -37,7 +37,7 @@ bench: $(VENV)/installed-bench
 
 bench-merge: setup
 	$(RUN) -m benchmarks.merge
-	$(RUN) -m benchmarks.lora_extraction --out benchmarks/lora_extraction.md
+	$(RUN) -m benchmarks.lora_extraction
 
 bench-data: $(VENV)/installed-bench
 	$(RUN) -m benchmarks.data

@@ -1,9 +1,9 @@
 """Extracting a LoRA from an SDXL UNet: `enogu extract` against whole singular value decompositions.
 
-`python -m benchmarks.lora_extraction [CASE ...] [--folder DIR] [--out FILE]`; the cases are `rank-32`, `locon-32-16`
-and `full-svd`. The inputs take 5.1 GB each and are kept in the folder. kohya's extract_lora_from_models.py decomposes
-every matrix with torch.linalg.svd and keeps 32 directions of all; that way is timed on one matrix of each shape and
-multiplied by how many there are.
+`python -m benchmarks.lora_extraction [CASE ...] [--family sd1] [--folder DIR] [--out FILE]`; the cases are `rank-32`,
+`locon-32-16` and `full-svd`. The inputs take 5.1 GB each (1.7 GB for sd1) and are kept in the folder. kohya's
+extract_lora_from_models.py decomposes every matrix with torch.linalg.svd and keeps 32 directions of all; that way is
+timed on one matrix of each shape and multiplied by how many there are.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.side_by_side import machine
+from benchmarks.side_by_side import machine, slug
 from enogu.core.networks.header import Spec
 from enogu.core.networks.layouts import layout
 from enogu.core.networks.stream import Reader, as_bytes, open_writer
@@ -29,6 +29,7 @@ from enogu.merge.adapters.factors import Limits, factor
 from enogu.merge.adapters.targets import ATTENTION
 
 RANK = 32
+MOST = 0.1  # of the full way's CPU time
 SIGNAL = 64  # directions in which the tuned model differs strongly
 POOL = 1 << 24  # elements of noise, used over and over under each model's weights
 # the command, and what the kernel says of its memory: a child's ru_maxrss would begin with its parent's
@@ -37,36 +38,49 @@ CASES = {"rank-32": ["--rank", "32"], "locon-32-16": ["--rank", "32", "--conv-ra
 
 
 def main() -> None:
-    """Print the table, and save it if asked."""
+    """Print the table and save it."""
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)} (default: all)")
+    asked.add_argument("--family", choices=("sdxl", "sd1"), default="sdxl", help="whose UNet (default: %(default)s)")
     asked.add_argument("--folder", type=Path, default=Path("build/bench-merge"))
-    asked.add_argument("--out", type=Path)
+    asked.add_argument("--out", type=Path, help="the table (default: benchmarks/lora_extraction_MACHINE_DATE.md)")
     args = asked.parse_args()
-    chosen = [case for case in CASES if not args.cases or case in args.cases]
-    base, tuned = (args.folder / f"sdxl-unet-{name}.safetensors" for name in ("base", "tuned"))
-    make_inputs(base, tuned)
+    out = args.out or Path(__file__).parent / f"lora_extraction_{slug(machine())}_{datetime.date.today()}.md"
+    base, tuned = (args.folder / f"{args.family}-unet-{name}.safetensors" for name in ("base", "tuned"))
+    make_inputs(base, tuned, args.family)
     lines = [
         f"{datetime.date.today()}, {machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"torch {torch.__version__}",
+        f"torch {torch.__version__}. `{' '.join(['python -m benchmarks.lora_extraction', *sys.argv[1:]])}`",
         "",
-        "Rank 32 of an SDXL UNet, fp16. Seconds; peak memory in MiB.",
+        f"Rank {RANK} of the UNet of {args.family}, fp16. Seconds; peak memory in MiB.",
         "",
         "| way | wall | CPU | peak | missing, over the least possible |",
         "|---|---|---|---|---|",
     ]
     print("\n".join(lines), flush=True)
-    for case in chosen:
-        lines.append(full_svd(base, tuned) if case == "full-svd" else run(case, base, tuned))
-        print(lines[-1], flush=True)
-    if args.out:
-        args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    cpu: dict[str, float] = {}
+    for case in (case for case in CASES if not args.cases or case in args.cases):
+        line, cpu[case] = full_svd(base, tuned) if case == "full-svd" else run(case, base, tuned)
+        _add(lines, line)
+    if {"rank-32", "full-svd"} <= cpu.keys():
+        share = cpu["rank-32"] / cpu["full-svd"]
+        _add(lines, f"\nrank-32 takes {share:.1%} of the whole decompositions' CPU time{_verdict(share)}.")
+    out.write_text("\n".join(["# Extracting a LoRA", "", *lines]) + "\n", encoding="utf-8")
 
 
-def make_inputs(base: Path, tuned: Path) -> None:
+def _add(lines: list[str], line: str) -> None:
+    lines.append(line)
+    print(line, flush=True)
+
+
+def _verdict(share: float) -> str:
+    return "" if share <= MOST else f" MISSED (at most {MOST:.0%})"
+
+
+def make_inputs(base: Path, tuned: Path, family: str) -> None:
     """Write a UNet of noise, and one that differs in a few strong directions and in noise, if they are not there."""
     base.parent.mkdir(parents=True, exist_ok=True)
-    shapes = layout("sdxl").components["unet"]
+    shapes = layout(family).components["unet"]
     specs = {key: Spec(torch.float16, shape) for key, shape in shapes.items()}
     pool = torch.randn(POOL, generator=torch.Generator().manual_seed(0)).mul_(0.02).repeat(2)
     for path in (path for path in (base, tuned) if not path.exists()):
@@ -89,8 +103,8 @@ def difference(shape: tuple[int, ...], number: int) -> Tensor:
     return noise.addmm_(up, torch.randn(SIGNAL, columns, generator=random), alpha=1e-3)
 
 
-def run(case: str, base: Path, tuned: Path) -> str:
-    """Return a line for the command as a maker runs it."""
+def run(case: str, base: Path, tuned: Path) -> tuple[str, float]:
+    """Return a line for the command as a maker runs it, and its CPU seconds."""
     out = base.with_name("extracted.safetensors")
     out.unlink(missing_ok=True)
     command = [sys.executable, "-c", MEASURED, "extract", str(tuned), "--base", str(base), "-o", str(out), *CASES[case]]
@@ -102,11 +116,12 @@ def run(case: str, base: Path, tuned: Path) -> str:
     out.unlink()
     assert missing is not None
     assert peak is not None
-    return f"| enogu extract, {case} | {wall:.1f} | {cpu:.1f} | {int(peak[1]) / 1024:,.0f} | {missing[1]} of it all |"
+    line = f"| enogu extract, {case} | {wall:.1f} | {cpu:.1f} | {int(peak[1]) / 1024:,.0f} | {missing[1]} of it all |"
+    return line, cpu
 
 
-def full_svd(base: Path, tuned: Path) -> str:
-    """Return a line for the whole decompositions, estimated from one matrix of each shape."""
+def full_svd(base: Path, tuned: Path) -> tuple[str, float]:
+    """Return a line for the whole decompositions, estimated from one matrix of each shape, and their CPU seconds."""
     wall = cpu = 0.0
     worst = 1.0
     with Reader(base) as a, Reader(tuned) as b:
@@ -124,7 +139,7 @@ def full_svd(base: Path, tuned: Path) -> str:
             worst = max(worst, (lost / least) ** 0.5)
             print(f"  {count} of {list(shape)}: {time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
     way = f"torch.linalg.svd of {sum(counts.values())} matrices (estimated from {len(counts)})"
-    return f"| {way} | {wall:.0f} | {cpu:.0f} | - | randomised: at most {worst:.4f} × |"
+    return f"| {way} | {wall:.0f} | {cpu:.0f} | - | randomised: at most {worst:.4f} × |", cpu
 
 
 def environment() -> dict[str, str]:

@@ -11,7 +11,6 @@ import datetime
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 import tomllib
@@ -23,7 +22,7 @@ import torch
 
 from benchmarks.merge_answers import worst_error
 from benchmarks.merge_inputs import make_inputs
-from benchmarks.side_by_side import machine
+from benchmarks.side_by_side import machine, slug
 
 ROUNDS = 3
 LONGEST = 1800  # seconds that a run may take; the peer's longest are stopped there
@@ -112,6 +111,7 @@ def extraction(folder: Path) -> list[str]:
     for file in folder.glob("*-*.safetensors"):
         file.unlink()
     command = [sys.executable, "-m", "benchmarks.lora_extraction", "rank-32", "full-svd", "--folder", str(folder)]
+    command += ["--out", str(folder / "lora_extraction.md")]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent / "src"), str(HERE.parent)])}
     done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=False)
     for file in folder.glob("sdxl-unet-*.safetensors"):
@@ -190,12 +190,6 @@ class Table:
 
 def _held(what: str, holds: bool, most: str) -> str:
     return what if holds else f"{what} MISSED ({most})"
-
-
-def slug(text: str) -> str:
-    """Return a machine's name as a part of a file's."""
-    words = re.sub(r"\((R|TM)\)", "", text).split(";")[0]
-    return re.sub(r"[^a-z0-9]+", "-", words.lower().replace("processor", "")).strip("-")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Timing two ways of doing the same, turn by turn, so that a busy machine slows both."""
 
 import platform
+import re
 import statistics
 import time
 from collections.abc import Callable
@@ -60,6 +61,12 @@ def machine() -> str:
         name = found.get("model name", name)
         flags = ", with AMX" if "amx_bf16" in found.get("flags", "") else ""
     return f"{name}{flags}; torch threads: {torch.get_num_threads()}"
+
+
+def slug(text: str) -> str:
+    """Return a machine's name as a part of a file's."""
+    words = re.sub(r"\((R|TM)\)", "", text).split(";")[0]
+    return re.sub(r"[^a-z0-9]+", "-", words.lower().replace("processor", "")).strip("-")
 
 
 def versions() -> str:
