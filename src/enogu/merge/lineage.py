@@ -10,13 +10,12 @@ from enogu import __version__
 from enogu.core.networks.header import Header
 from enogu.core.networks.identity import auto_v1
 from enogu.core.networks.layouts import find_layout
-from enogu.core.networks.prediction import prediction
+from enogu.core.networks.prediction import KEYS, SPEC_KEY, SPEC_WORDS, ZERO_SNR_KEY
 from enogu.core.networks.stream import HASH_PLACEHOLDER
 from enogu.merge.plan import Plan
 
 RECIPE, FAMILY = "enogu.merge", "enogu.family"
 WEBUI_RECIPE, WEBUI_MODELS = "sd_merge_recipe", "sd_merge_models"  # A1111's keys; their values are JSON texts
-SPEC_WORDS = {"eps": "epsilon", "v": "v", "edm": "edm"}
 LICENCE = "modelspec.license"
 WEBUI_PARENTS = ("primary_model_hash", "secondary_model_hash", "tertiary_model_hash")
 
@@ -60,13 +59,14 @@ class Lineage:
 
     def _spec(self) -> dict[str, str]:
         first, titles = self.headers[self.plan.models[0]], [self._title(name) for name in self.plan.sources]
-        kept = {key: value for key, value in first.metadata.items() if key.startswith("modelspec.")}
-        family, predicts = find_layout(first), prediction(first)
+        kept = {key: text for key, text in first.metadata.items() if key.startswith("modelspec.") and key not in KEYS}
+        family, predicts = find_layout(first), self.plan.objective.prediction
         if family:
-            kept.setdefault("modelspec.architecture", family.architecture)
-            kept.setdefault("modelspec.resolution", f"{family.resolution}x{family.resolution}")
-        if predicts.kind:
-            kept["modelspec.prediction_type"] = SPEC_WORDS[predicts.kind]
+            architecture, side = family.spec(predicts.kind)
+            kept.setdefault("modelspec.architecture", architecture)
+            kept.setdefault("modelspec.resolution", f"{side}x{side}")
+        kept |= {SPEC_KEY: SPEC_WORDS[predicts.kind]} if predicts.kind else {}
+        kept |= {ZERO_SNR_KEY: "True"} if predicts.zero_terminal_snr else {}
         licences = (self.headers[name].metadata.get(LICENCE, "") for name in self.plan.sources)
         if licence := "; ".join(dict.fromkeys(text for text in licences if text)):
             kept[LICENCE] = licence

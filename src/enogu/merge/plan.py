@@ -1,7 +1,7 @@
 """What a merge will do with every tensor, decided from headers alone."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -9,7 +9,6 @@ import torch
 from enogu.core.networks import fp8
 from enogu.core.networks.header import Header, Spec, TensorInfo, layout
 from enogu.core.networks.keys import NAMES, TEXT_ENCODERS, place, why_fixed
-from enogu.core.networks.prediction import Prediction, prediction
 from enogu.core.records.errors import Refused, unknown
 from enogu.merge.adapters.adapter import AdapterHeader
 from enogu.merge.adapters.terms import Terms
@@ -18,6 +17,7 @@ from enogu.merge.blocks import block_names
 from enogu.merge.cautions import misread_weights
 from enogu.merge.config import POLICIES, MergeConfig
 from enogu.merge.meaning import Meanings
+from enogu.merge.objective import Objective, objective
 from enogu.merge.parts import models_of, spoken
 from enogu.merge.syntax import Formula, parse
 
@@ -43,6 +43,7 @@ class Plan:
     config: MergeConfig
     models: tuple[str, ...]
     keys: tuple[KeyPlan, ...]
+    objective: Objective
     warnings: tuple[str, ...]
 
     @cached_property
@@ -77,8 +78,11 @@ def make_plan(config: MergeConfig, headers: Mapping[str, Header]) -> Plan:
             raise unknown("model", policy, [*POLICIES, *headers])
     _same_family(models, headers)
     planner = _Planner(config, formula, models, headers, terms)
-    keys = tuple(planner.key(key) for key in dict.fromkeys(k for m in planner.order for k in headers[m].tensors))
-    return Plan(config, models, keys, (*misread_weights(formula), *planner.notes(keys)))
+    keys = [planner.key(key) for key in dict.fromkeys(k for m in planner.order for k in headers[m].tensors)]
+    told = planner.objective(keys)
+    marked = tuple(planner.marker(item, told) if place(item.key).fixed == "marker" else item for item in keys)
+    warnings = (*misread_weights(formula), *planner.notes(marked), *told.warnings(headers))
+    return Plan(config, models, marked, told, warnings)
 
 
 def _same_family(models: tuple[str, ...], headers: Mapping[str, Header]) -> None:
@@ -133,6 +137,20 @@ class _Planner:
             return self._copy(key, holders, node.name, why="the formula takes it as it is")
         return KeyPlan(key, "merged", _spec(key, first, self.config.dtype), result)
 
+    def objective(self, keys: Iterable[KeyPlan]) -> Objective:
+        """Return what the UNet's models say that it predicts, the leading one first."""
+        sources = {name for item in keys if place(item.key).component == "unet" for name in item.result.models()}
+        return objective([name for name in self.order if name in sources], self.headers)
+
+    def marker(self, item: KeyPlan, told: Objective) -> KeyPlan:
+        """Plan a marker tensor again: what the result predicts is known now."""
+        holder = told.holder(item.key, self.headers)
+        if not holder:
+            return replace(item, action="dropped", result=Combination(), why=f"the result predicts: {told}")
+        return self._copy(
+            item.key, {holder: self.headers[holder].tensors[item.key]}, holder, why="never blended: marker"
+        )
+
     def policy(self, component: str) -> str:
         """Return where a component comes from: "first", "formula" or a model."""
         if component in self.spoken:
@@ -147,10 +165,6 @@ class _Planner:
         lone = [item.key for item in keys if "missing from" in item.why]
         if lone:
             yield f"{len(lone)} tensors are not in every model and are copied, for example {lone[0]}"
-        told = {name: prediction(self.headers[name]) for name in self.models}
-        if len({(each.kind, each.zero_terminal_snr) for each in told.values()}) > 1:
-            listed = ", ".join(f"{name}: {_predicts(each)}" for name, each in told.items())
-            yield f"the models differ in what they predict ({listed}); the result is marked as {self.models[0]}"
         licences = {name: self.headers[name].metadata.get("modelspec.license", "") for name in self.models}
         if len(set(licences.values()) - {""}) > 1:
             yield f"the models differ in licence ({', '.join(f'{name}: {x}' for name, x in licences.items() if x)})"
@@ -172,10 +186,6 @@ class _Planner:
                     f"{key} is {list(info.shape)} in {first} and {list(other.shape)} in {name}; "
                     f"the {NAMES[place(key).component]}s do not fit together"
                 )
-
-
-def _predicts(told: Prediction) -> str:
-    return (told.kind or "not said") + (" with zero terminal SNR" if told.zero_terminal_snr else "")
 
 
 def _spec(key: str, info: TensorInfo, dtype: str) -> Spec:

@@ -18,6 +18,7 @@ def summary(plan: Plan) -> dict[str, Any]:
         "models": list(plan.sources),
         "tensors": {action: counts[action] for action in ("merged", "copied", "cast", "dropped") if counts[action]},
         "components": {name: lines for name in COMPONENTS if (lines := component(plan, name))},
+        "predicts": str(plan.objective),
         "bytes": plan.out_bytes,
         "warnings": list(plan.warnings),
     }
@@ -44,6 +45,7 @@ def text(plan: Plan) -> str:
     lines = [f"{len(plan.kept):,} tensors, {plan.out_bytes / 2**20:,.1f} MiB, from {', '.join(plan.sources)}"]
     for name in COMPONENTS:
         lines += [f"  {NAMES[name]}: {line}" for line in component(plan, name)]
+    lines += [f"  predicts: {plan.objective}"] if plan.objective.told else []
     return "\n".join([*lines, *(f"warning: {warning}" for warning in plan.warnings)])
 
 

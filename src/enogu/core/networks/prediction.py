@@ -10,7 +10,7 @@ from enogu.core.networks.stream import Reader
 MARKERS = {"v_pred": "v", "edm_vpred.sigma_max": "v", "edm_mean": "edm"}
 # metadata keys of Stability's Model Spec and of ComfyUI, and the words that stand for each type
 KEYS = ("modelspec.prediction_type", "modelspec.predict_key")
-SPEC_KEY = KEYS[0]
+SPEC_KEY, ZERO_SNR_KEY = KEYS[0], "ss_zero_terminal_snr"
 SPEC_WORDS = {"eps": "epsilon", "v": "v", "edm": "edm"}
 WORDS = {"v": "v", "v_prediction": "v", "vpred": "v", "epsilon": "eps", "eps": "eps", "edm": "edm"}
 # SD2 for 768 pixels: in the released files this bias spreads wider where the model predicts v (ComfyUI)
@@ -29,7 +29,7 @@ class Prediction:
 
 def prediction(header: Header) -> Prediction:
     """Return what a file says it predicts; markers come before metadata, as every UI reads them."""
-    zero = "ztsnr" in header.tensors or header.metadata.get("ss_zero_terminal_snr") == "True"
+    zero = "ztsnr" in header.tensors or header.metadata.get(ZERO_SNR_KEY) == "True"
     for marker, kind in MARKERS.items():
         if marker in header.tensors:
             return Prediction(kind, zero, f"marker {marker}")
