@@ -133,7 +133,12 @@ LENT = "a thing of another room"
 KINDS = {
     "draw": Kind(config="tests.pretend:DrawConfig", run="tests.pretend:draw", paths=("source",)),
     "read": Kind(config="tests.pretend:ReadConfig", run="tests.pretend:read"),
-    "bake": Kind(config="tests.pretend:BakeConfig", run="tests.pretend:bake", model="model.safetensors"),
+    "bake": Kind(
+        config="tests.pretend:BakeConfig",
+        run="tests.pretend:bake",
+        model="model.safetensors",
+        checkpoints="checkpoints",
+    ),
     "blend": Kind(
         config="tests.pretend:BlendConfig",
         run="tests.pretend:blend",

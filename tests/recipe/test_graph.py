@@ -73,7 +73,11 @@ def test_references_are_found_wherever_they_stand():
         ("[read.r]\ndrawings = 'ana'", "read.r.drawings: unknown draw stage 'ana'; known: none"),
         ("[draw.a]\n[bake.b]\nstart = 'a'", "bake.b.start: 'a' is the stage draw.a; expected a model"),
         ("[blend.b]\nformula = 'x + y'", "blend.b.models: unknown model 'x'"),
-        ("[models]\nm = 'mini-sd1'\n[bake.b]\nstart = 'm@4'", "bake.b.start: unknown model 'm'"),
+        ("[models]\nm = 'mini-sd1'\n[bake.b]\nstart = 'm@4'", "bake.b.start: 'm@4': m keeps no checkpoints on the way"),
+        (
+            "[models]\nm = 'mini-sd1'\n[blend.n]\nformula = 'm'\n[bake.b]\nstart = 'n@4'",
+            "'n@4': n keeps no checkpoints",
+        ),
         ("[models]\nm = 'mini-sd1'\n[bake.b]\nstart = 'm@'", "write a checkpoint as NAME@IMAGES, for example m@12800"),
         ("[bake.b]\nstart = 'b'", "the stages read each other in a circle: bake.b -> bake.b"),
     ],

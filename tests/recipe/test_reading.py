@@ -131,6 +131,14 @@ def test_the_miniature_must_be_there_and_drop_what_is_there(recipe):
     assert "no table [mini]" in refusal(recipe, "[draw.a]", mini=True)
     text = "[draw.a]\n[mini.draw.a]\nunset = ['source']"
     assert "mini.draw.a.unset: there is no 'source' to drop" in refusal(recipe, text, mini=True)
+    text = "[draw.a]\n[mini.draw.a]\nunset = 'source'"
+    assert "mini.draw.a.unset: expected a list of keys to drop, got 'source'" in refusal(recipe, text, mini=True)
+
+
+def test_the_mark_that_some_editors_begin_a_file_with_is_passed_over(tmp_path):
+    path = tmp_path / "r.toml"
+    path.write_text("[recipe]\nname = 'r'\n[draw.a]\n", encoding="utf-8-sig")
+    assert list(read(path, kinds=pretend.KINDS).stages) == ["draw.a"]
 
 
 def test_settings_of_the_command_line(recipe):

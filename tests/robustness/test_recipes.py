@@ -49,6 +49,11 @@ CASES = {
     ),
     "a missing file": ('[models]\na = { file = "a.safetensors" }\n[merge.m]\nformula = "a"', "there is no such file"),
     "a missing dump": ('[posts.p]\nsource = "posts.jsonl"', "posts.jsonl: there is no such file"),
+    "no stage": ('[models]\na = "mini-sd1"', "it has no stage; a stage is a table [KIND.NAME]"),
+    "a checkpoint on the way of a model from elsewhere": (
+        '[models]\na = "mini-sd1"\n[merge.m]\nformula = "a@3"',
+        "merge.m.models: 'a@3': a keeps no checkpoints on the way; say 'a'",
+    ),
     "not TOML": ("[booru.b\n", "not TOML: "),
     "TOML that says a thing twice": ("[booru.b]\n[booru.b]\n", "not TOML: "),
 }

@@ -22,6 +22,7 @@ class Kind:
     version: int = 1  # raised when the same settings write something else; part of the hash
     lends: tuple[tuple[str, str], ...] = ()  # functions of other rooms that `run` is given: (parameter, function)
     model: str = ""  # the checkpoint in its folder, if it makes one
+    checkpoints: str = ""  # the folder of those that it takes on the way: NAME@IMAGES means one of them
     reads_all: bool = False  # given every other stage of the recipe
     paths: tuple[str, ...] = ()  # settings that are paths from the recipe; hashed as a file's content, a folder's name
 
@@ -57,6 +58,7 @@ KINDS = MappingProxyType(
             run="enogu.train.stage:run",
             lends=(("plan", "enogu.latents.plan:plan"), ("reader", "enogu.captions.reading:reader")),
             model="model.safetensors",
+            checkpoints="checkpoints",
         ),
         "merge": Kind(config="enogu.merge.config:MergeConfig", run="enogu.merge.stage:run", model="model.safetensors"),
         "extract": Kind(

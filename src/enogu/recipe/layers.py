@@ -13,6 +13,8 @@ Table = dict[str, Any]
 def overlay(below: Mapping[str, Any], above: Mapping[str, Any], where: str = "mini") -> Table:
     """Return `below` with `above` laid over it: tables merge, other values replace; `unset` lists keys to drop."""
     gone = above.get("unset", [])
+    if not isinstance(gone, list):
+        raise Refused(f"{where}.unset: expected a list of keys to drop, got {gone!r}")
     if missing := [key for key in gone if key not in below]:
         raise Refused(f"{where}.unset: there is no {missing[0]!r} to drop")
     merged = {key: value for key, value in below.items() if key not in gone}

@@ -53,9 +53,10 @@ class Plan:
         if edge.source.path:
             return Path(edge.source.path)
         upstream = self.tasks[edge.source.stage]
+        traits = upstream.stage.traits
         if edge.source.images is not None:
-            return _checkpoint(upstream.folder / "checkpoints", edge.source.images)
-        return upstream.folder / upstream.stage.traits.model if edge.model else upstream.folder
+            return _checkpoint(upstream.folder / traits.checkpoints, edge.source.images)
+        return upstream.folder / traits.model if edge.model else upstream.folder
 
 
 def plan(recipe: Recipe, work: Path | None = None) -> Plan:

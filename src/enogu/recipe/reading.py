@@ -37,7 +37,7 @@ def _layered(table: Table, settings: Sequence[str], *, mini: bool) -> Table:
 
 def _load(path: Path) -> tuple[str, Table]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
         return text, tomllib.loads(text)
     except FileNotFoundError as error:
         raise Refused(f"{path}: there is no such recipe") from error
@@ -68,6 +68,8 @@ def _recipe(table: Table, kinds: Mapping[str, Kind], *, path: Path, text: str) -
         _spell_out(stages, models, folder=path.parent)
         _one_model_per_name(models, stages)
     problems.settle()
+    if not stages:
+        raise Refused("it has no stage; a stage is a table [KIND.NAME], such as [posts.mine]")
     return Recipe(path=path, header=header, machine=machine, models=models, stages=stages)
 
 

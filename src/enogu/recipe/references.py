@@ -82,9 +82,11 @@ def resolve(recipe: Recipe, reference: Reference) -> Source:
     found = [stage.id for stage in recipe.stages.values() if stage.name == name and _fits(stage, reference)]
     if len(found) > 1:
         raise Refused(f"{name!r} means both {' and '.join(found)}; rename one")
+    if at and (name in recipe.models or any(not recipe.stages[id].traits.checkpoints for id in found)):
+        raise Refused(f"{reference.name!r}: {name} keeps no checkpoints on the way; say {name!r}")
     if found:
         return Source(stage=found[0], images=int(images) if at else None)
-    if MODEL in reference.kinds and name in recipe.models and not at:
+    if MODEL in reference.kinds and name in recipe.models:
         return Source(path=str(recipe.models[name].file), sha256=recipe.models[name].sha256)
     if outside := _outside(recipe, reference):
         return Source(path=outside)
