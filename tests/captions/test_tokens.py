@@ -43,7 +43,7 @@ def test_lengths_and_cuts_are_those_of_whole_captions(posts, limit):
 
 def test_captions_of_no_words_have_no_tokens():
     found = counted([[], []], Rules())
-    assert (found["mean"], found["longest"], found["histogram"]) == (0, 0, [{"from": 0, "to": 15, "posts": 2}])
+    assert (found["mean"], found["longest"], found["histogram"]) == (0, 0, [{"from": 0, "to": 5, "posts": 2}])
 
 
 def _beyond(caption, window):

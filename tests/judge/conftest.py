@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from enogu.core.records.posts import CATEGORIES, MANIFEST_SCHEMA
+from enogu.posts.statistics import statistics
 
 COLOURS = {"red_shirt": (200, 40, 50), "blue_shirt": (40, 80, 200), "rabbit_ears": (250, 250, 250)}
 PROMPTS = [["1girl", "red_shirt"], ["1girl", "blue_shirt"], ["1girl", "rabbit_ears", "red_shirt"]]
@@ -77,7 +78,9 @@ def add_posts(works: Works, id: str = "posts.drawn", count: int = 30) -> None:
                 "created_at": datetime(2024, 1, 1, tzinfo=UTC), **{f"tags_{c}": [] for c in CATEGORIES},
                 "tags_general": tags}  # fmt: skip
         rows.append(row)
-    pl.DataFrame(rows, schema=MANIFEST_SCHEMA, orient="row").write_parquet(folder / "manifest.parquet")
+    frame = pl.DataFrame(rows, schema=MANIFEST_SCHEMA, orient="row")
+    frame.write_parquet(folder / "manifest.parquet")
+    write_json(folder / "statistics.json", statistics(frame.lazy(), frame.lazy()))
     funnel = [
         {"step": "read", "left": count + 20},
         {"step": "rating", "left": count + 3},

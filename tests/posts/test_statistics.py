@@ -45,6 +45,7 @@ def test_counts_are_those_by_hand(frame):
     assert sum(counts) + told["scores"]["score"]["beyond"] == 300
     tags = [set(row["tags_general"]) for row in rows]
     assert told["tags"]["general"]["most_common"] == Counter(tag for one in tags for tag in one)
+    assert told["tags_per_post"]["p95"] == sorted(len(one) for one in frame["tags_general"])[284]
     names = told["together"]["tags"]
     both = [[sum({one, other} <= have for have in tags) for other in names] for one in names]
     assert told["together"]["posts"] == both

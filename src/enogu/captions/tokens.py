@@ -17,7 +17,7 @@ from enogu.core.records.progress import Progress, silent
 from enogu.core.records.seed import generator
 
 WINDOWS = (75, 150, 225)  # tokens between start and end in one, two and three chunks of 77
-BIN = 15  # tokens; divides every window
+BIN = 5  # tokens; divides every window
 NAMED = 20  # words named in the list of what is cut
 LONGEST_NAMED = 60  # characters; a longer one is named by its group
 SAMPLE = 20_000  # posts counted; of more, a sample, which tells a share to within 0.7 percent

@@ -84,9 +84,11 @@ def doubling(least: int, most: int) -> list[float]:
 
 
 def _per_post(posts: pl.LazyFrame, kinds: list[str]) -> dict[str, int]:
-    count = pl.sum_horizontal(pl.col(f"tags_{kind}").list.len().fill_null(0) for kind in kinds)
-    found = posts.select(*(count.quantile(share, "nearest").alias(f"p{share * 100:.0f}") for share in QUANTILES))
-    return {name: int(value or 0) for name, value in found.collect(engine="streaming").to_dicts()[0].items()}
+    number = pl.sum_horizontal(pl.col(f"tags_{kind}").list.len().fill_null(0) for kind in kinds)
+    found = posts.group_by(tags=number).agg(posts=pl.len()).sort("tags").collect(engine="streaming")
+    upto = found["posts"].cum_sum().to_numpy()
+    places = {f"p{share * 100:.0f}": np.searchsorted(upto, share * upto[-1:]) for share in QUANTILES}
+    return {name: int(found["tags"][int(place[0])]) if len(place) else 0 for name, place in places.items()}
 
 
 def _frequency(posts: pl.LazyFrame, column: str) -> pl.DataFrame:

@@ -33,7 +33,7 @@ KINDS = MappingProxyType(
         "posts": Kind(
             config="enogu.posts.config:PostsConfig",
             run="enogu.posts.stage:run",
-            version=2,
+            version=3,
             paths=("source", "images", "tags"),
         ),
         "sightings": Kind(config="enogu.tagging.config:SightingsConfig", run="enogu.tagging.stage:run_sightings"),
@@ -41,7 +41,7 @@ KINDS = MappingProxyType(
         "captions": Kind(
             config="enogu.captions.config:CaptionsConfig",
             run="enogu.captions.stage:run",
-            version=2,
+            version=3,
             paths=("aliases", "implications", "words", "texts"),
         ),
         "latents": Kind(config="enogu.latents.config:LatentsConfig", run="enogu.latents.stage:run"),

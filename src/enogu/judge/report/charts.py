@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from markupsafe import Markup
 
 from enogu.judge.report.scales import scale, short, ticks
-from enogu.judge.report.svg import drawing, element, frame, path, text
+from enogu.judge.report.svg import Axis, drawing, element, frame, path, text
 
 WIDE, NARROW = 480.0, 320.0  # drawing units are pixels where a chart has half, or a third, of the page
 
@@ -72,7 +71,7 @@ def lines(
     ys = [y for one in series for _, y in one.points] + ([0.0] if zero else [])
     room = (max(ys) - min(ys)) * 0.06 or abs(max(ys)) * 0.1 or 1.0
     low = min(ys) - (0 if zero and min(ys) >= 0 else room)
-    plot = frame((min(xs), max(xs)), (low, max(ys) + room), x_label=x_label, y_label=y_label, width=width)
+    plot = frame(Axis(x_label, min(xs), max(xs)), Axis(y_label, low, max(ys) + room), width=width)
     parts = [*_bands(bands, plot.x, plot.bottom), *plot.parts]
     for one in series:
         places = [(plot.x(x), plot.y(y)) for x, y in one.points]
@@ -94,28 +93,6 @@ def lines(
         parts, width=plot.width, height=plot.height, label=f"{title}: {', '.join(name for name, _ in legend)}"
     )
     return Chart(title, svg, legend if len(legend) > 1 else (), note)
-
-
-def columns(
-    title: str,
-    edges: Sequence[float],
-    counts: Sequence[int],
-    *,
-    x_label: str,
-    marks: Sequence[float] = (),
-    note: str = "",
-) -> Chart:
-    """Draw a histogram; `edges` has one value more than `counts`; `marks` are limits, drawn dashed."""
-    plot = frame((edges[0], edges[-1]), (0, max([*counts, 1])), x_label=x_label, y_label="images", width=WIDE)
-    parts = list(plot.parts)
-    for (start, end), count in zip(pairwise(edges), counts, strict=True):
-        left, top = plot.x(start) + 0.75, plot.y(count)
-        box = {"x": left, "y": top, "width": max(plot.x(end) - left - 0.75, 1), "height": round(plot.bottom - top, 2)}
-        told = element("title", f"{start:g} to {end:g}: {count}")
-        parts.append(element("rect", told, **box, class_="fill p0"))
-    parts += [element("path", d=f"M{plot.x(mark):g},20V{plot.bottom:g}", class_="ceiling") for mark in marks]
-    parts += [text(short(mark), plot.x(mark), 14, anchor="middle", class_="tick strong") for mark in marks]
-    return Chart(title, drawing(parts, width=plot.width, height=plot.height, label=title), note=note)
 
 
 def dots(title: str, rows: Sequence[Row], *, ceiling: float | None = None, note: str = "") -> Chart:

@@ -12,9 +12,12 @@ from enogu.core.records.picture import PictureError
 from enogu.core.records.posts import read_manifest
 from enogu.core.records.seed import generator
 from enogu.judge.losses import plain_captions
-from enogu.judge.report.charts import Chart, columns
+from enogu.judge.report.bars import along, columns
+from enogu.judge.report.charts import Chart
 from enogu.judge.report.embedding import data_uri
 from enogu.judge.report.folders import Finished
+from enogu.judge.report.scales import short
+from enogu.judge.report.statistics import Statistics, statistics
 
 TALLEST = 92.0  # of a bucket in the page, in pixels
 
@@ -27,6 +30,7 @@ class Posts:
     count: int
     funnel: tuple[tuple[str, int, float], ...]
     skipped: Mapping[str, int]
+    statistics: Statistics
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def posts(stage: Finished) -> Posts:
     steps = _telling([(row["step"], row["left"]) for row in written["funnel"]])
     most = max([left for _, left in steps] or [1]) or 1
     funnel = tuple((step, left, left / most) for step, left in steps)
-    return Posts(stage, written["posts"], funnel, written.get("skipped", {}))
+    return Posts(stage, written["posts"], funnel, written["skipped"], statistics(stage))
 
 
 def _telling(steps: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
@@ -85,21 +89,6 @@ def latents(stage: Finished) -> Latents:
     return Latents(stage, len(index), tuple(Bucket(w, h, n, w * unit, h * unit, n / most) for w, h, n in rows))
 
 
-def spread(stage: Finished) -> list[Chart]:
-    """Read a posts stage's statistics: years and scores."""
-    path = stage.folder / "statistics.json"
-    told = read_json(path) if path.exists() else {"years": {}, "scores": {}}
-    years = {int(year): count for year, count in told["years"].items() if year != "unknown"}
-    charts = []
-    if len(years) > 1:
-        edges = list(range(min(years), max(years) + 2))
-        charts.append(columns("Years", edges, [years.get(year, 0) for year in edges[:-1]], x_label="year"))
-    for name, one in told["scores"].items():
-        note = f"{one['beyond']:,} lie beyond." if one["beyond"] else ""
-        charts.append(columns(name, one["edges"], one["counts"], x_label=name, note=note))
-    return [replace(chart, aside=stage.name) for chart in charts]
-
-
 def tokens(stage: Finished) -> list[Chart]:
     """Read a captions stage's token report: a histogram per caption set."""
     reports: dict[str, Any] = read_json(stage.folder / "tokens.json")
@@ -111,13 +100,13 @@ def _lengths(report: Mapping[str, Any]) -> Chart:
     size = next((end - start for start, end in counts), 1)
     last = max([end for _, end in counts] or [size])
     edges = list(range(0, last + 1, size))
-    marks = [window["tokens"] for window in report["windows"] if window["tokens"] < last]
-    over = [f"{w['share_over']:.1%} are longer than {w['tokens']}" for w in report["windows"] if w["share_over"]]
-    note = f"Median {report['p50']}, longest {report['longest']}. " + (
-        ", ".join(over) + "." if over else "All fit one chunk."
-    )
+    limits = [window["tokens"] for window in report["windows"] if window["tokens"] < last]
+    shares = [(100 * window["share_over"], window["tokens"]) for window in report["windows"] if window["share_over"]]
+    over = ", ".join(f"{short(share)} % are longer than {tokens}" for share, tokens in shares) or "All fit one chunk"
+    note = f"Median {report['p50']}, longest {report['longest']}. {over}."
     heights = [counts.get(bin_, 0) for bin_ in pairwise(edges)]
-    return columns("Token lengths", edges, heights, x_label="CLIP tokens", marks=marks, note=note)
+    axis = along("CLIP tokens", edges)
+    return columns("Token lengths", edges, heights, axis=axis, limits=limits, note=note)
 
 
 def sheet(posts_stage: Finished, captions: Finished | None, *, count: int, side: int) -> list[Picture]:

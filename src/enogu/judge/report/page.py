@@ -6,7 +6,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from enogu.judge.config import ReportConfig
-from enogu.judge.report.data import latents, posts, sheet, spread, tokens
+from enogu.judge.report.data import latents, posts, sheet, tokens
 from enogu.judge.report.environment import environment
 from enogu.judge.report.findings import Findings, findings
 from enogu.judge.report.folders import Finished, of_kind
@@ -33,7 +33,6 @@ def page(config: ReportConfig, stages: Sequence[Finished]) -> str:
         "posts": [posts(stage) for stage in of_kind(stages, "posts")],
         "sheet": _sheet(config, stages, reads),
         "latents": [latents(stage) for stage in of_kind(stages, "latents")],
-        "spreads": [chart for stage in of_kind(stages, "posts") for chart in spread(stage)],
         "tokens": [chart for stage in _learnt_from(stages, reads) for chart in tokens(stage)],
         "merges": of_kind(stages, "merge"),
         "tree": tree(stages, reads),

@@ -1,5 +1,6 @@
 """A drawing as text: elements with escaped attributes, and the frame of a chart."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -33,34 +34,50 @@ def path(points: Sequence[tuple[float, float]]) -> str:
 
 
 @dataclass(frozen=True)
+class Axis:
+    """What is measured, from where to where; `marks` are places with their words, round numbers if None."""
+
+    label: str
+    low: float
+    high: float
+    marks: tuple[tuple[float, str], ...] | None = None
+
+    def ticks(self, most: int) -> Sequence[tuple[float, str]]:
+        """Return places and what is written there."""
+        if self.marks is not None:
+            return self.marks
+        return [(value, short(value)) for value in ticks(self.low, self.high, most)]
+
+
+def decades(label: str, most: float) -> Axis:
+    """Return a logarithmic axis from 1 to `most`, whose places are powers of ten."""
+    factors = (1, 2, 5) if most < 200 else (1,)
+    values = [factor * 10**power for power in range(1 + int(math.log10(most))) for factor in factors]
+    marks = tuple((math.log10(value), short(value)) for value in values if value <= most)
+    return Axis(label, 0, math.log10(most), marks)
+
+
+@dataclass(frozen=True)
 class Frame:
     """The plotting area of a chart and its two maps from values to places."""
 
     width: float
     height: float
-    left: float
     bottom: float
     x: Callable[[float], float]
     y: Callable[[float], float]
     parts: tuple[Markup, ...]
 
 
-def frame(
-    x_range: tuple[float, float],
-    y_range: tuple[float, float],
-    *,
-    x_label: str,
-    y_label: str,
-    width: float,
-    height: float = 230,
-) -> Frame:
+def frame(x_axis: Axis, y_axis: Axis, *, width: float, height: float = 230) -> Frame:
     """Return a frame with horizontal rules, ticks and axis labels."""
     left, right, top, bottom = 46.0, width - 10, 24.0, height - 38
-    x, y = scale(*x_range, start=left, end=right), scale(*y_range, start=bottom, end=top)
-    parts = [text(y_label, 0, 10, class_="axis")]
-    parts.append(text(x_label, right, height - 4, anchor="end", class_="axis"))
-    for value in ticks(*y_range, most=5):
+    x = scale(x_axis.low, x_axis.high, start=left, end=right)
+    y = scale(y_axis.low, y_axis.high, start=bottom, end=top)
+    parts = [text(y_axis.label, 0, 10, class_="axis")]
+    parts.append(text(x_axis.label, right, height - 4, anchor="end", class_="axis"))
+    for value, words in y_axis.ticks(5):
         parts.append(element("path", d=f"M{left:g},{y(value):g}H{right:g}", class_="rule"))
-        parts.append(text(short(value), left - 8, y(value) + 4, anchor="end", class_="tick"))
-    parts += [text(short(value), x(value), bottom + 18, anchor="middle", class_="tick") for value in ticks(*x_range)]
-    return Frame(width, height, left, bottom, x, y, tuple(parts))
+        parts.append(text(words, left - 8, y(value) + 4, anchor="end", class_="tick"))
+    parts += [text(words, x(value), bottom + 18, anchor="middle", class_="tick") for value, words in x_axis.ticks(6)]
+    return Frame(width, height, bottom, x, y, tuple(parts))
