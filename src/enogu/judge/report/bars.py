@@ -12,7 +12,8 @@ from enogu.judge.report.scales import short, thousands, ticks
 from enogu.judge.report.svg import Axis, Frame, drawing, element, frame, text
 
 STRIP = 15.0  # height of a strip of quantiles
-LABELS = 9  # at most below a histogram
+LABELS = 7  # at most below a histogram
+WHOLE = 9999  # edges are written in full up to here, and to three figures above
 LEAST = 0.11  # of a bar: a smaller share is not written into it
 
 
@@ -33,10 +34,15 @@ class Stack:
     parts: Sequence[tuple[str, str, int]]
 
 
+def evenly(edges: Sequence[float]) -> bool:
+    """Tell whether all bars are of one width."""
+    return len({round(end - start, 9) for start, end in pairwise(edges)}) < 2
+
+
 def along(label: str, edges: Sequence[float]) -> Axis:
     """Return the axis of a histogram, in bars: every edge is written where they are not evenly spaced."""
-    if len({round(end - start, 9) for start, end in pairwise(edges)}) > 1:
-        marks = [(float(place), thousands(round(edge))) for place, edge in enumerate(edges)]
+    if not evenly(edges):
+        marks = [(float(place), short(edge) if edge > WHOLE else f"{edge:g}") for place, edge in enumerate(edges)]
         marks = marks[:: -(-len(edges) // LABELS)]
     else:
         marks = [(_place(value, edges), short(value)) for value in ticks(edges[0], edges[-1])]

@@ -7,7 +7,7 @@ from typing import Any
 
 from enogu.core.records.files import read_json
 from enogu.core.records.posts import CATEGORIES, RATINGS
-from enogu.judge.report.bars import Stack, Strip, along, columns, stacks
+from enogu.judge.report.bars import Stack, Strip, along, columns, evenly, stacks
 from enogu.judge.report.charts import NARROW, WIDE, Chart
 from enogu.judge.report.folders import Finished
 from enogu.judge.report.matrix import matrix
@@ -75,7 +75,8 @@ def _years(counts: Mapping[str, int]) -> list[Chart]:
 def _score(name: str, one: Mapping[str, Any]) -> Chart:
     rows = {rating: one["by_rating"][rating] for rating in RATINGS if rating in one["by_rating"]}
     strips = [Strip(name, PAINTS[name], tuple(row[q] for q in QUANTILES)) for name, row in rows.items()]
-    notes = ["Below by rating: median, middle half, and from 5 to 95 %."]
+    notes = [] if evenly(one["edges"]) else ["Bars double in width."]
+    notes.append("Below by rating: median, middle half, and from 5 to 95 %.")
     if one["beyond"]:
         notes.append(f"{thousands(one['beyond'])} posts lie outside.")
     axis = along(SCORES[name].lower(), one["edges"])

@@ -71,7 +71,7 @@ class Frame:
 
 def frame(x_axis: Axis, y_axis: Axis, *, width: float, height: float = 230) -> Frame:
     """Return a frame with horizontal rules, ticks and axis labels."""
-    left, right, top, bottom = 46.0, width - 10, 24.0, height - 38
+    left, right, top, bottom = 46.0, width - 16, 24.0, height - 38
     x = scale(x_axis.low, x_axis.high, start=left, end=right)
     y = scale(y_axis.low, y_axis.high, start=bottom, end=top)
     parts = [text(y_axis.label, 0, 10, class_="axis")]
