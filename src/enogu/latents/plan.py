@@ -38,29 +38,34 @@ def _stream(pictures: Sides, first: int, end: int, *, seed: int, name: str) -> n
     """Return the rows at positions first to end of a bucket's endless stream."""
     straight, mirrored = pictures
     count = len(straight)
-    epochs = range(first // count, (end - 1) // count + 1)
-    side = generator(seed, "bucket sides", name).integers(2, size=count)
     rows = []
-    for epoch in epochs:
+    for epoch in range(first // count, (end - 1) // count + 1):
         order = generator(seed, "bucket order", name, epoch).permutation(count)
-        rows.append(np.where((side[order] + epoch) % 2, mirrored[order], straight[order]))
-    return np.concatenate(rows)[first - epochs[0] * count :][: end - first]
+        order = order[max(0, first - epoch * count) : end - epoch * count]
+        if mirrored is straight:
+            rows.append(straight[order])
+        else:
+            side = generator(seed, "bucket sides", name).integers(2, size=count)
+            rows.append(np.where((side[order] + epoch) % 2, mirrored[order], straight[order]))
+    return np.concatenate(rows)
 
 
 def _buckets(index: pl.DataFrame) -> Iterator[tuple[tuple[int, int], Sides]]:
     """Yield each bucket with its pictures, from narrow to wide."""
-    posts, flipped = index["post"].to_numpy(), index["flipped"].to_numpy()
-    shapes = index["width"].to_numpy().astype(np.int64) * LONGEST + index["height"].to_numpy()
-    order = np.arange(len(index)) if _sorted(posts, flipped) else np.lexsort((flipped, posts))
-    found, codes = np.unique(shapes, return_inverse=True)
-    order = order[np.argsort(codes.astype(np.uint16)[order], kind="stable")]  # 16 bits: sorted by radix
-    ends = np.cumsum(np.bincount(codes, minlength=len(found)))
-    for shape, rows in zip(found.tolist(), np.split(order, ends[:-1]), strict=False):
-        first = np.append(True, posts[rows[1:]] != posts[rows[:-1]])  # of a post's rows: straight before mirrored
-        last = np.append(first[1:], True)
-        yield divmod(shape, LONGEST), (rows[first], rows[last])
+    posts = index["post"].to_numpy()
+    shape = pl.col("width").cast(pl.Int64) * LONGEST + pl.col("height")  # one number is grouped in half the memory
+    rows = index.select("post", "flipped", shape=shape, row=pl.int_range(pl.len(), dtype=pl.UInt32))
+    single = bool((posts[1:] > posts[:-1]).all())  # as without mirror images
+    if not single:
+        rows = rows.sort("post", "flipped")
+    groups = rows.select("shape", "row").group_by("shape").agg("row").sort("shape")  # in a group, rows keep their order
+    for found, of in zip(*groups.iter_columns(), strict=True):
+        yield divmod(found, LONGEST), _sides(of.to_numpy(), None if single else posts)
 
 
-def _sorted(posts: np.ndarray, flipped: np.ndarray) -> bool:
-    later, same = posts[1:] > posts[:-1], posts[1:] == posts[:-1]
-    return bool((later | (same & (flipped[1:] >= flipped[:-1]))).all())
+def _sides(rows: np.ndarray, posts: np.ndarray | None) -> Sides:
+    """Return the rows of a bucket's pictures as they are and mirrored; one and the same where each has one row."""
+    if posts is None:
+        return rows, rows
+    first = np.append(True, posts[rows[1:]] != posts[rows[:-1]])  # of a post's rows: straight before mirrored
+    return rows[first], rows[np.append(first[1:], True)]

@@ -18,7 +18,7 @@ from enogu.core.records.errors import Refused
 from enogu.core.records.seed import derive, generator
 from enogu.core.records.shards import FACTOR, Shards
 
-CANDIDATES = 1_000_000  # posts among which those to hold out are drawn
+CANDIDATES = 100_000  # posts among which those to hold out are drawn
 Plan = Callable[..., list[NDArray[np.int64]]]
 
 
@@ -48,22 +48,17 @@ class LatentSet:
     def __init__(self, folder: Path, *, held_out: int, seed: int) -> None:
         """Open the shards; the same posts are held out of every record of the same posts."""
         self.shards = Shards(folder)
-        index = self.shards.index
-        posts = index["post"].unique()
+        rows = self.shards.columns("post", "width", "height", "margin", "flipped").with_row_index("shard_row")
+        posts = rows["post"].set_sorted().unique()
         if len(posts) <= held_out:
             raise Refused(f"validation = {held_out} posts leaves nothing of {len(posts)} to train on; hold out fewer")
-        stride = 1 << (len(posts) // CANDIDATES).bit_length()  # 1 for fewer than a million: a hash takes a microsecond
+        stride = 1 << (len(posts) // CANDIDATES).bit_length()  # 1 where they are few: a hash takes a microsecond
         some = posts.filter(posts % stride == 0)
         drawn = some if len(some) > held_out else posts
         held = pl.col("post").is_in(nsmallest(held_out, drawn, key=lambda post: derive(seed, "validation", post)))
-        rows = index.with_row_index("shard_row")
         self.train = rows.filter(~held)
         self.held_out = rows.filter(held & ~pl.col("flipped")).sort("post")
-
-    @property
-    def pictures(self) -> int:
-        """Return how many posts an epoch shows."""
-        return self.train["post"].n_unique()
+        self.pictures = len(posts) - held_out  # that an epoch shows
 
     def read(
         self, frame: pl.DataFrame, rows: NDArray[np.int64], *, crop: tuple[int, int] | None = None

@@ -23,6 +23,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import fields
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ WRITER = "0"
 ADOPTED = "-i"  # before the inode of a shard that is another folder's too
 OPEN_SHARDS = 512  # mapped at once; each holds a file descriptor, of which a process has 1,024 as a rule
 PAGE = mmap.PAGESIZE
-SEEN = [name for name in SCHEMA if name not in ("key", "checksum")]  # what readers of latents ask for
+SHARD = ("shard", "width", "height", "margin", "nbytes")  # the same for all records of a shard
 
 
 class ShardWriter:
@@ -158,11 +159,22 @@ class Shards:
         if not (folder / INDEX).exists():
             raise Refused(f"{folder} has no index.parquet: it holds no finished latents; run the stage to its end")
         self.folder = folder
-        self.index = _read_index(folder, SEEN)  # without keys and checksums, which only `verify` needs
-        shards = self.index["shard"].cast(pl.Categorical)
-        self._codes = shards.to_physical().to_numpy()
-        self._numbers = (self.index["offset"] // self.index["nbytes"]).cast(pl.Int32).to_numpy()
+        number = (pl.col("offset") // pl.col("nbytes")).cast(pl.Int32).alias("number")
+        places = pl.scan_parquet(folder / INDEX).select(*SHARD, number).collect(engine="streaming")
+        codes = places["shard"].cast(pl.Categorical)
+        self._codes, self._numbers = codes.to_physical().to_numpy(), places["number"].to_numpy()
+        one = places.drop("number").with_columns(code=codes.to_physical()).unique("code")
+        self._shards = {code: row for code, *row in one.select("code", *SHARD).iter_rows()}
         self._maps: OrderedDict[int, Map] = OrderedDict()
+
+    @cached_property
+    def index(self) -> pl.DataFrame:
+        """Return what readers of latents ask for, without keys and checksums."""
+        return self.columns(*(name for name in SCHEMA if name not in ("key", "checksum")))
+
+    def columns(self, *names: str) -> pl.DataFrame:
+        """Return some columns of the index: all of it is 1 GB for ten million records."""
+        return _read_index(self.folder, list(names))
 
     def read(self, rows: np.ndarray, *, corners: np.ndarray | None = None) -> np.ndarray:
         """Return float16 (N, 2C, height / 8, width / 8) for rows of the index that lie in one bucket.
@@ -170,7 +182,7 @@ class Shards:
         Of records with a margin it is the middle, or what begins at `corners`: (N, 2), left and top, in latents.
         """
         places = list(zip(self._codes[rows].tolist(), self._numbers[rows].tolist(), strict=True))
-        maps = {code: self._map(row) for (code, _), row in zip(places, rows.tolist(), strict=True)}
+        maps = {code: self._map(code) for code, _ in places}
         shapes = {part.records.shape[1:] for part in maps.values()}
         if len(shapes) != 1:
             raise ValueError(f"rows of one bucket are read together, these are of {len(shapes)}")
@@ -211,16 +223,15 @@ class Shards:
             rows = _read_index(self.folder, name=name)
             _write_index(self.folder, rows.join(bad, on=["shard", "offset"], how="anti"), name)
 
-    def _map(self, row: int) -> "Map":
-        code = int(self._codes[row])
+    def _map(self, code: int) -> "Map":
         if code in self._maps:
             self._maps.move_to_end(code)
             return self._maps[code]
         if len(self._maps) >= OPEN_SHARDS:
             self._maps.popitem(last=False)
-        width, height, margin, nbytes = self.index.select("width", "height", "margin", "nbytes").row(row)
+        shard, width, height, margin, nbytes = self._shards[code]
         shape = (width + margin) // FACTOR, (height + margin) // FACTOR
-        self._maps[code] = Map(self.folder / self.index["shard"][row], shape, nbytes, margin=margin // FACTOR)
+        self._maps[code] = Map(self.folder / shard, shape, nbytes, margin=margin // FACTOR)
         return self._maps[code]
 
 
