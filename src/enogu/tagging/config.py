@@ -22,7 +22,7 @@ class SightingsConfig:
         tuple[str, ...], Ref("scorer")
     ] = ()  # folders with model.onnx, or with encoder.onnx and head.safetensors
     floor: float = 0.02  # probabilities below it are not kept
-    batch: int = 32  # pictures at once
+    batch: int = 8  # pictures at once: more only cost memory on a CPU
 
     def __post_init__(self) -> None:
         """Refuse to look with nothing."""

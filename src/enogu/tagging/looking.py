@@ -1,5 +1,6 @@
 """Pictures to probabilities: threads decode and prepare ahead while the models work on the batch before."""
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -60,7 +61,7 @@ class Eyes:
 
 def batches(eyes: Eyes, paths: Sequence[Path], *, batch: int, threads: int) -> Iterator[list[Shown]]:
     """Yield pictures as the models want them, in order, decoded ahead."""
-    with ThreadPoolExecutor(threads or None) as pool:
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         queue: deque[list[Future[Shown]]] = deque()
         for start in range(0, len(paths), batch):
             queue.append([pool.submit(eyes.show, path) for path in paths[start : start + batch]])

@@ -8,7 +8,7 @@ import csv
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -71,10 +71,17 @@ class Adapter:
     def prepare(self, picture: Picture, side: int) -> NDArray[np.float32]:
         """Return the model's input for an (H, W, 3) RGB picture."""
         small = _resized(self._square(picture), side, self.resize)
+        ordered = small[:, :, ::-1] if self.colours == "BGR" else small
+        values = np.asarray(cv2.LUT(np.ascontiguousarray(ordered), self._values), np.float32)
+        return np.ascontiguousarray(values if self.layout == "NHWC" else values.transpose(2, 0, 1))
+
+    @cached_property
+    def _values(self) -> NDArray[np.float32]:
+        """What each of the 256 values becomes, as (1, 256, channels): looking up takes half the time of computing."""
         mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
-        values: NDArray[np.float32] = (small.astype(np.float32) * np.float32(self.scale) - mean) / std
-        ordered = values[:, :, ::-1] if self.colours == "BGR" else values
-        return np.ascontiguousarray(ordered if self.layout == "NHWC" else ordered.transpose(2, 0, 1), np.float32)
+        rgb = (np.arange(256, dtype=np.float32)[:, None] * np.float32(self.scale) - mean) / std
+        table = np.broadcast_to(rgb, (256, 3))[None]
+        return np.ascontiguousarray(table[:, :, ::-1] if self.colours == "BGR" else table)
 
     def _square(self, picture: Picture) -> Picture:
         height, width = picture.shape[:2]

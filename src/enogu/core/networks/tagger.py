@@ -6,6 +6,7 @@ of the rows of `selected_tags.csv` (`tag_id,name,category,count`). Thresholds di
 `thresholds.json` ({tag: threshold}) beside the model gives them where somebody calibrated it.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +119,9 @@ class Tagger:
 
 def _session(model: Path, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or os.cpu_count() or 1  # left to itself it would pin its threads to cores
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # who waits leaves the core to decoding
+    options.enable_mem_pattern = False  # one block for all activations is gigabytes to map and unmap at every batch
     options.log_severity_level = 3  # errors only
     there = onnxruntime.get_available_providers()
     return onnxruntime.InferenceSession(str(model), options, providers=[one for one in PROVIDERS if one in there])
