@@ -40,6 +40,7 @@ class TaggedConfig:
 
     sightings: Annotated[str, Ref("sightings")]
     posts: Annotated[str, Ref("posts", "tagged")]
+    taggers: tuple[str, ...] = ()  # those of the sightings that are asked; empty: all
     tags: str = "both"  # "models": the site's tags are left out; "both": united with them
     ensemble: str = "union"  # how several taggers agree: union, vote, mean, max
     thresholds: Mapping[str, float] = field(default_factory=dict)  # by kind; without, each tagger's own

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from enogu.core.records.errors import unknown
 from enogu.core.records.files import atomic_path, read_json, write_json
 from enogu.core.records.posts import CATEGORIES, RATINGS, read_manifest
+from enogu.tagging.agreement import agreement
 from enogu.tagging.calibration import bias, percentiles
 from enogu.tagging.choosing import CHARACTER_FLOOR, agreed, likeliest, mcut, without_overlaps
 from enogu.tagging.config import TaggedConfig
@@ -33,14 +34,22 @@ class Words:
     places: NDArray[np.int64]  # (taggers, tags)
     thresholds: NDArray[np.float32]  # (taggers, tags), NaN where a tagger lacks the tag
 
+    def by_kind(self) -> dict[str, list[str]]:
+        """Return the tags of each category that posts have."""
+        pairs = list(zip(self.kinds, self.names, strict=True))
+        kinds = [category for category in CATEGORIES if category in self.kinds]
+        return {category: [name for kind, name in pairs if kind == category] for category in kinds}
+
 
 def write_tagged(config: TaggedConfig, sightings: Sightings, posts: Path, *, out: Path) -> dict[str, Any]:
     """Write manifest.parquet, posts.parquet, posts.json, conflicts.parquet and, with a scorer, bias.json."""
     manifest = read_manifest(posts)
     shutil.rmtree(out / "seen", ignore_errors=True)
-    seen = _seen(config, sightings, out / "seen")
+    words = _words(sightings.taggers, config)
+    seen = _seen(config, sightings, words, scratch=out / "seen")
     scores = _scores(config, sightings, manifest.frame)
-    tagged = _with_tags(manifest.frame.join(seen, left_on="id", right_on="post", how="left"), config)
+    both = manifest.frame.join(seen, left_on="id", right_on="post", how="left")
+    tagged = _with_tags(both, config)
     tagged, conflicts, left_out = _with_ratings(tagged, config)
     if scores is not None:
         tagged = tagged.drop("aesthetic").join(scores, on="id", how="left", maintain_order="left")
@@ -62,6 +71,7 @@ def write_tagged(config: TaggedConfig, sightings: Sightings, posts: Path, *, out
         "tags_a_post": round(models / max(len(seen), 1), 2),
         "rating_conflicts": len(conflicts),
         "left_out": left_out,
+        "against_site": agreement(both, words.by_kind()),
     }
     root = os.path.relpath(manifest.root.resolve(), out.resolve())
     told = read_json(posts / "posts.json") | {"root": root, "tagged": asdict(config) | summary}
@@ -69,9 +79,8 @@ def write_tagged(config: TaggedConfig, sightings: Sightings, posts: Path, *, out
     return summary
 
 
-def _seen(config: TaggedConfig, sightings: Sightings, scratch: Path) -> pl.DataFrame:
+def _seen(config: TaggedConfig, sightings: Sightings, words: Words, *, scratch: Path) -> pl.DataFrame:
     """Return post, a list column seen_KIND per kind of tag, and the rating that taggers see, or null."""
-    words = _words(sightings.taggers, config)
     scratch.mkdir(parents=True)
     for number, part in enumerate(sightings.parts()):
         rows = [_chosen(config, sightings, words, part=one) for one in part.iter_slices(ROWS)]
@@ -122,7 +131,7 @@ def _lists(
     config: TaggedConfig, words: Words, joint: NDArray[np.float32], *, chosen: NDArray[np.bool_]
 ) -> dict[str, pl.Series]:
     """Return the tags of each post by kind, the likeliest first."""
-    lists: dict[str, list[list[str]]] = {kind: [] for kind in CATEGORIES if kind in words.kinds}
+    lists: dict[str, list[list[str]]] = {kind: [] for kind in words.by_kind()}
     for probabilities, own in zip(joint, chosen, strict=True):
         order = np.flatnonzero(own)
         order = order[np.argsort(-probabilities[order], kind="stable")]

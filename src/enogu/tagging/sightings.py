@@ -2,11 +2,11 @@
 
 `sightings.json` names the taggers with their tags, kinds, thresholds and hashes, and the scorers; a part has the
 columns post, one pair of lists per tagger (`NAME.tags` numbers into its names, `NAME.values`), and one score per
-scorer. Posts without a readable picture are not in it; they are listed in `skipped.jsonl`.
+scorer. Posts without a readable picture are not in it; they are listed in `skipped.json`.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from enogu.core.records.errors import Failed
+from enogu.core.records.errors import Failed, unknown
 from enogu.core.records.files import atomic_path, read_json
 
 ONE = 65535  # the 16-bit number that stands for probability 1
@@ -51,6 +51,14 @@ class Sightings:
         """Open a folder that a sightings stage has finished."""
         raw = read_json(folder / "sightings.json")
         return cls(folder, tuple(map(Seer.of, raw["taggers"])), tuple(raw["scorers"]))
+
+    def only(self, names: Sequence[str]) -> "Sightings":
+        """Return what some of the taggers saw."""
+        there = {seer.name: seer for seer in self.taggers}
+        for name in names:
+            if name not in there:
+                raise unknown("tagger in [tagged]", name, there)
+        return replace(self, taggers=tuple(there[name] for name in names))
 
     def parts(self) -> Iterator[pl.DataFrame]:
         """Yield the parts in order, without the posts that had no readable picture."""

@@ -47,7 +47,9 @@ def run_sightings(config: SightingsConfig, job: Job) -> dict[str, Any]:
 
 def run_tagged(config: TaggedConfig, job: Job) -> dict[str, Any]:
     """Write a posts folder whose tags are what the models saw."""
-    return write_tagged(config, Sightings.open(job.one("sightings")), job.one("posts"), out=job.out)
+    sightings = Sightings.open(job.one("sightings"))
+    asked = sightings.only(config.taggers) if config.taggers else sightings
+    return write_tagged(config, asked, job.one("posts"), out=job.out)
 
 
 def _part(
