@@ -54,6 +54,7 @@ class Adapted:
 
     adapter: str
     weight: "Combination"
+    measured: bool  # whether all of the weight must be seen first
 
     @property
     def space(self) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from enogu.merge.adapters.adapter import Adapter, block_rows
+from enogu.merge.adapters.adapter import Adapter, ColumnSquares, block_rows
 from enogu.merge.algebra import Adapted, Applied, Combination, Model, Node
 from enogu.merge.inputs import Input
 from enogu.merge.method import Method
@@ -45,7 +45,7 @@ class Evaluation:
     seed: int
     repeated: frozenset[str] = frozenset()  # models that the formula reads more than once
     surveys: Mapping["Asked", Any] = field(default_factory=dict)
-    measured: dict[Applied, Any] = field(default_factory=dict)
+    measured: dict[Node, Any] = field(default_factory=dict)
 
     def value(self, combination: Combination, cut: Cut) -> Tensor:
         """Return a combination's elements, flat, in memory that nobody else holds."""
@@ -72,7 +72,7 @@ class Evaluation:
         """Let every method beneath that must see the whole tensor first do so, innermost first."""
         for node, _ in combination.terms:
             if isinstance(node, Adapted):
-                self.measure(node.weight, cuts)
+                self._measure_adapted(node, cuts)
             if not isinstance(node, Applied) or node in self.measured:
                 continue
             for tensor in node.tensors:
@@ -85,6 +85,19 @@ class Evaluation:
 
                 self.measured[node] = node.method.measure(pieces, **dict(node.options))
 
+    def _measure_adapted(self, node: Adapted, cuts: Callable[[], Iterator[Cut]]) -> None:
+        self.measure(node.weight, cuts)
+        if node.measured and node not in self.measured:
+            squares: ColumnSquares = {}
+            for cut in cuts():
+                self._adapter(node, cut).measure(self.key, self.value(node.weight, cut), cut.start, squares=squares)
+            self.measured[node] = squares
+
+    def _adapter(self, node: Adapted, cut: Cut) -> Adapter:
+        adapter = cut.readers[node.adapter]
+        assert isinstance(adapter, Adapter)
+        return adapter
+
     def look(self, node: Applied, cut: Cut) -> Tensor:
         """Return what the survey of a method sees of this tensor, which must be whole."""
         assert node.method.survey is not None
@@ -95,9 +108,8 @@ class Evaluation:
             again = node.name in self.repeated
             return cut.wide(node.name, self.key, self.dtype) if again else cut.read(node.name, self.key)
         if isinstance(node, Adapted):
-            adapter = cut.readers[node.adapter]
-            assert isinstance(adapter, Adapter)
-            return adapter.at(self.key, self.value(node.weight, cut).reshape(self.shape)).reshape(-1)
+            weight, squares = self.value(node.weight, cut), self.measured.get(node, {})
+            return self._adapter(node, cut).at(self.key, weight, cut.start, squares=squares)
         tensors = [self._shaped(self.value(tensor, cut), node) for tensor in node.tensors]
         single = sum(not slot.many for slot in node.method.slots)
         arguments = [*tensors[:single], *([tensors[single:]] if single < len(node.method.slots) else [])]
@@ -143,7 +155,7 @@ def unit(combination: Combination, shape: tuple[int, ...]) -> int:
     result = 1
     for node, _ in combination.terms:
         if isinstance(node, Adapted):
-            result = max(result, math.prod(shape))
+            result = max(result, block_rows(shape) * math.prod(shape[1:]), unit(node.weight, shape))
         elif isinstance(node, Model) and node.space == 0.0:
             result = max(result, block_rows(shape) * math.prod(shape[1:]))
         elif isinstance(node, Applied):
@@ -163,7 +175,7 @@ def must_measure(combination: Combination) -> bool:
     """Return whether a method of a combination sees the whole tensor first."""
     return any(
         (isinstance(node, Applied) and (node.method.measure is not None or any(map(must_measure, node.tensors))))
-        or (isinstance(node, Adapted) and must_measure(node.weight))
+        or (isinstance(node, Adapted) and (node.measured or must_measure(node.weight)))
         for node, _ in combination.terms
     )
 

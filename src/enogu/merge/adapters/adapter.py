@@ -3,6 +3,7 @@
 import math
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,18 +15,22 @@ from enogu.core.networks.stream import Reader
 from enogu.merge.adapters.binding import Bound, Coverage, bind
 from enogu.merge.adapters.change import Change, Full, Stored
 from enogu.merge.adapters.decode import decode
-from enogu.merge.adapters.magnitude import rescale
+from enogu.merge.adapters.magnitude import axis_squares, rescale
 from enogu.merge.adapters.names import Shapes
 
 BLOCK = 1 << 18  # elements made at once; blocks begin at multiples of it, so that no cut changes a bit
 LOADED = 6  # modules whose factors are kept: those that the engine's threads are at
+ColumnSquares = dict[Bound, Tensor]  # the squared size of each input channel of changed weights
 
 
 @dataclass(frozen=True)
 class AdapterHeader(Header):
-    """What an adapter changes; the change of `bends` depends on the weight that it is added to (DoRA)."""
+    """What an adapter changes; the change of `bends` depends on the weight that it is added to (DoRA).
 
-    bends: frozenset[str]
+    It is True for those whose weight must be seen whole: where sizes are learnt per input channel.
+    """
+
+    bends: Mapping[str, bool]
     coverage: Coverage
 
 
@@ -45,7 +50,11 @@ class Adapter:
         for module in bound:
             self._bound.setdefault(module.key, []).append(module)
         infos = {key: self._info(shapes[key]) for key in shapes if key in self._bound}
-        bends = frozenset(module.key for module in bound if module.magnitude)
+        bends = {
+            key: any(module.magnitude and not module.sizes_rows for module in modules)
+            for key, modules in self._bound.items()
+            if any(module.magnitude for module in modules)
+        }
         self.header = AdapterHeader(infos, file.header.metadata, 0, bends, coverage)
         self._loaded: OrderedDict[Bound, Change] = OrderedDict()
         self._lock = threading.Lock()
@@ -67,17 +76,46 @@ class Adapter:
         """Return the whole of what is added to a tensor."""
         return self.stretch(name, 0, math.prod(self.shapes[name])).reshape(self.shapes[name])
 
-    def at(self, name: str, weight: Tensor) -> Tensor:
-        """Return the whole of what is added to a tensor that has this value."""
-        change = self.tensor(name)
+    def at(self, name: str, weight: Tensor, start: int, *, squares: ColumnSquares) -> Tensor:
+        """Return what is added to the elements from `start` on of a tensor that has these there, flat; whole blocks."""
+        parts = []
+        for first, rows, change in self._blocks(name, weight, start):
+            for module, own in self._learnt(name, first, len(rows)):
+                sizes = self._read(module.magnitude).reshape(-1)
+                changed = change[own] + rows[own]
+                if module.sizes_rows:
+                    begin = first + own.start - module.site.row
+                    rescale(changed, sizes[begin : begin + len(changed)], axis_squares(changed, 0), axis=0)
+                else:
+                    rescale(changed, sizes, squares[module], axis=1)
+                change[own] = changed.sub_(rows[own])
+            parts.append(change.reshape(-1))
+        return torch.cat(parts)
+
+    def measure(self, name: str, weight: Tensor, start: int, *, squares: ColumnSquares) -> None:
+        """Add to the squares of every column of a changed weight; stretches come in order, whole blocks each."""
+        for first, rows, change in self._blocks(name, weight, start):
+            for module, own in self._learnt(name, first, len(rows)):
+                if not module.sizes_rows:
+                    found = axis_squares(change[own] + rows[own], 1)
+                    squares[module] = squares[module] + found if module in squares else found
+
+    def _blocks(self, name: str, weight: Tensor, start: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Yield the first row, the weight and the change of each block of rows; a block's arithmetic sees no cut."""
+        shape = self.shapes[name]
+        width, rows = math.prod(shape[1:]), weight.reshape(-1, *shape[1:])
+        for at in range(0, len(rows), block_rows(shape)):
+            block, first = rows[at : at + block_rows(shape)], start // width + at
+            change = self.stretch(name, first * width, (first + len(block)) * width)
+            yield first, block, change.reshape(block.shape)
+
+    def _learnt(self, name: str, first: int, count: int) -> Iterator[tuple[Bound, slice]]:
+        """Yield the modules whose sizes are learnt, and which of `count` rows from `first` on are theirs."""
         for module in self._bound[name]:
-            if module.magnitude:
-                own = slice(module.site.row, module.site.row + module.rows)
-                magnitude = self._read(module.magnitude)
-                change[own] += weight[own]
-                rescale(change[own], magnitude, rows=module.by_row)
-                change[own] -= weight[own]
-        return change
+            begin = max(module.site.row - first, 0)
+            end = min(module.site.row + module.rows - first, count)
+            if module.magnitude and begin < end:
+                yield module, slice(begin, end)
 
     def _block(self, name: str, start: int, stop: int, *, columns: int) -> Tensor:
         result: Tensor | None = None

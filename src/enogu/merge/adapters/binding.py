@@ -41,6 +41,11 @@ class Bound:
         return self.site.shape[0] if not self.site.transposed else self.site.shape[1]
 
     @property
+    def sizes_rows(self) -> bool:
+        """Return whether DoRA's sizes are those of the tensor's rows, as it is stored."""
+        return self.by_row != self.site.transposed
+
+    @property
     def stored(self) -> str:
         """Return the key of a change that is stored as it is, if it is one."""
         return self.parts[0][1] if len(self.parts) == 1 else ""

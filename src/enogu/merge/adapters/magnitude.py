@@ -3,22 +3,18 @@
 import torch
 from torch import Tensor
 
-ROWS = 64  # widened to float64 at once
+
+def axis_squares(values: Tensor, axis: int) -> Tensor:
+    """Return the sum of squares of each slice along an axis, in float64."""
+    across = [each for each in range(values.ndim) if each != axis]
+    return values.double().square().sum(across)
 
 
-def rescale(weight: Tensor, magnitude: Tensor, *, rows: bool) -> None:
-    """Bring a changed weight to the learnt sizes, one per output channel (`rows`) or per input channel, in place.
+def rescale(changed: Tensor, magnitude: Tensor, squares: Tensor, *, axis: int) -> None:
+    """Bring a changed weight to the learnt sizes of its slices along an axis, in place.
 
     As LyCORIS and PEFT train: the size that is divided out is that of the changed weight. ComfyUI divides by the
     unchanged weight's where the channels are outputs, which is another model than was trained.
     """
-    parts = [_squares(weight[at : at + ROWS], rows=rows) for at in range(0, len(weight), ROWS)]
-    squares = torch.cat(parts) if rows else torch.stack(parts).sum(0)
-    size = squares.sqrt().to(weight.dtype) + torch.finfo(weight.dtype).eps
-    shape = [-1 if axis == (0 if rows else 1) else 1 for axis in range(weight.ndim)]
-    weight *= (magnitude.reshape(-1) / size).reshape(shape)
-
-
-def _squares(part: Tensor, *, rows: bool) -> Tensor:
-    across = [axis for axis in range(part.ndim) if axis != (0 if rows else 1)]
-    return part.double().square().sum(across)
+    size = squares.sqrt().to(changed.dtype) + torch.finfo(changed.dtype).eps
+    changed *= (magnitude / size).reshape([-1 if each == axis else 1 for each in range(changed.ndim)])

@@ -55,7 +55,7 @@ class Terms:
                 f"{bent[0].name} is a DoRA: what it adds depends on the weight that it is added to, and {combination} "
                 f"adds it to none; write BASE + {bent[0].name}"
             )
-        seen: dict[Node, Node] = {node: Adapted(node.name, weight) for node in bent}
+        seen: dict[Node, Node] = {n: Adapted(n.name, weight, self.adapters[n.name].bends[key]) for n in bent}
         return Combination.of({seen.get(n, n): value for n, value in combination.terms}, combination.declared)
 
     def _is_adapter(self, node: Node) -> bool:
