@@ -1,5 +1,6 @@
 """Diffusers folders are read and written; where diffusers is installed, it agrees."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -15,8 +16,17 @@ from enogu.core.networks.layouts import find_layout, layout
 from enogu.core.networks.rewrite import Conversion
 from enogu.core.networks.source import open_source, read_source_header
 from enogu.core.networks.stream import save_tensors
+from enogu.core.networks.tokenizer import BOS, EOS, tokenize
 from enogu.core.records.errors import Refused
 
+# of the file that transformers' CLIP models come with
+MERGES = "9fd691f7c8039210e0fced15865466c65820d09b63988b0174bfe25de299051a"
+PROMPTS = (
+    "",
+    "1girl, solo, cat ears, :d, >_<",
+    "emily j\u00e4ger \u65e5\u672c\u8a9e \u521d\u97f3\u30df\u30af",
+    "don't \U0001f600 \u00bd c++",
+)
 FAMILIES = ("mini-sd1", "mini-sd2", "mini-sdxl")
 # from the tables of diffusers' scripts/convert_diffusers_to_original_{stable_diffusion,sdxl}.py
 NAMES = {
@@ -110,7 +120,7 @@ def test_what_has_no_place_is_dropped_and_said(tmp_path: Path, capsys: pytest.Ca
     assert main(["convert", str(tmp_path / "a"), "-o", str(tmp_path / "out"), "--layout", "diffusers"]) == 0
     assert "dropped 1 tensors, such as model_ema.decay" in capsys.readouterr().out
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "unet", "vae", "text_encoder", "scheduler", "model_index.json",
+        "unet", "vae", "text_encoder", "tokenizer", "scheduler", "model_index.json",
     }  # fmt: skip
     assert main(["inspect", str(tmp_path / "out")]) == 0
     assert "out: mini-sd1" in capsys.readouterr().out
@@ -197,6 +207,44 @@ def test_diffusers_loads_what_is_written(tmp_path: Path, name: str) -> None:
     x, context = torch.randn(1, 4, 8, 8), torch.randn(1, 77, size["context"])
     with torch.inference_mode():
         assert unet(x, 500, context, added_cond_kwargs=labels).sample.isfinite().all()
-    absent = {} if name == "mini-sdxl" else {"tokenizer": None}
-    whole = getattr(diffusers, layout(name).pipeline).from_pretrained(tmp_path / "out", **absent)
+    whole = getattr(diffusers, layout(name).pipeline).from_pretrained(tmp_path / "out")
     assert whole.scheduler.config.beta_schedule == "scaled_linear"
+    for part in ("tokenizer", "tokenizer_2"):
+        if tokenizer := getattr(whole, part, None):
+            assert all(tokenizer(text).input_ids == [BOS, *tokenize(text), EOS] for text in PROMPTS)
+            padded = tokenizer("1girl", padding="max_length").input_ids
+            assert padded == [
+                BOS,
+                *tokenize("1girl"),
+                EOS,
+                *[EOS if layout(name).kinds[f"te{1 + ('_2' in part)}"] == "clip" else 0] * 73,
+            ]
+
+
+def test_a_folder_has_all_that_pipelines_load(tmp_path: Path) -> None:
+    save_tensors(tmp_path / "a", tensors("mini-sdxl"), {})
+    convert(tmp_path / "a", tmp_path / "out", Conversion(layout="diffusers"))
+    index = json.loads((tmp_path / "out" / "model_index.json").read_text())
+    parts = {name for name, value in index.items() if isinstance(value, list) and value[0]}
+    assert parts == {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()}
+    for name, padding in (("tokenizer", "<|endoftext|>"), ("tokenizer_2", "!")):
+        folder = tmp_path / "out" / name
+        assert json.loads((folder / "tokenizer_config.json").read_text())["pad_token"] == padding
+        assert hashlib.sha256((folder / "merges.txt").read_bytes()).hexdigest() == MERGES
+        merges = (folder / "merges.txt").read_text(encoding="utf-8").split("\n")[1:-1]
+        vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+        assert list(vocabulary.values()) == list(range(49408))
+        assert list(vocabulary)[512:] == [
+            *(pair.replace(" ", "") for pair in merges),
+            "<|startoftext|>",
+            "<|endoftext|>",
+        ]
+        assert [vocabulary[letter] for letter in ("!", "~", "\u00a1", "\u0100", "!</w>")] == [0, 93, 94, 188, 256]
+
+
+def test_a_folders_own_tokenizer_is_kept(tmp_path: Path) -> None:
+    save_tensors(tmp_path / "a", tensors("mini-sd1"), {})
+    convert(tmp_path / "a", tmp_path / "out", Conversion(layout="diffusers"))
+    (tmp_path / "out" / "tokenizer" / "vocab.json").write_text("{}")
+    convert(tmp_path / "out", tmp_path / "again", Conversion(layout="diffusers", dtype="fp16"))
+    assert (tmp_path / "again" / "tokenizer" / "vocab.json").read_text() == "{}"

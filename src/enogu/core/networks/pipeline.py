@@ -15,14 +15,16 @@ from torch import Tensor
 from enogu.core.networks import settings
 from enogu.core.networks.diffusers import FOLDERS, Spelling, spellings
 from enogu.core.networks.header import Spec
-from enogu.core.networks.keys import place
+from enogu.core.networks.keys import TEXT_ENCODERS, place
 from enogu.core.networks.layouts import Layout
 from enogu.core.networks.rewrite import Rewrite, pour
 from enogu.core.networks.stream import open_writer
+from enogu.core.networks.vocabulary import merges, tokens
 from enogu.core.records.errors import Refused
-from enogu.core.records.files import write_json
+from enogu.core.records.files import write_bytes, write_json
 from enogu.core.records.progress import Progress, silent
 
+MERGES_VERSION = "#version: 0.2"  # the first line of merges.txt, which readers skip
 FILES: Mapping[str, str] = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}  # others: "model"
 
 
@@ -69,10 +71,9 @@ def write_pipeline(
                     done += 1
                     progress(done, total, "tensors")
         _write_settings(folder, chosen, work, parts=parts)
-        for tokenizer in tokenizers:
-            shutil.copytree(tokenizer, folder / tokenizer.name)
+        _write_tokenizers(folder, chosen, tokenizers)
         folders = {component: FOLDERS[component] for component in parts}
-        write_json(folder / "model_index.json", settings.index(chosen, folders, tokenizers=bool(tokenizers)))
+        write_json(folder / "model_index.json", settings.index(chosen, folders))
     placed = {piece.key for pieces in parts.values() for piece in pieces.values()}
     return [key for key in work.specs if key not in placed and place(key).fixed != "ids"]
 
@@ -108,6 +109,18 @@ def _write_settings(folder: Path, chosen: Layout, work: Rewrite, *, parts: Mappi
             told = settings.text(chosen, component, layers)
         write_json(folder / FOLDERS[component] / "config.json", told)
     write_json(folder / "scheduler" / "scheduler_config.json", settings.scheduler(predicts))
+
+
+def _write_tokenizers(folder: Path, chosen: Layout, given: Sequence[Path]) -> None:
+    """Copy the tokenizers of the folder that this one is made from; write those that it lacks."""
+    for tokenizer in given:
+        shutil.copytree(tokenizer, folder / tokenizer.name)
+    for component in (each for each in TEXT_ENCODERS if each in chosen.kinds):
+        here = folder / FOLDERS[component].replace("text_encoder", "tokenizer")
+        if not here.exists():
+            write_json(here / "vocab.json", {token: number for number, token in enumerate(tokens())})
+            write_bytes(here / "merges.txt", "\n".join([MERGES_VERSION, *merges(), ""]).encode())
+            write_json(here / "tokenizer_config.json", settings.tokenizer(chosen, component))
 
 
 @contextmanager

@@ -104,7 +104,24 @@ def scheduler(prediction: Prediction) -> dict[str, Any]:
     }
 
 
-def index(chosen: Layout, components: Mapping[str, str], *, tokenizers: bool) -> dict[str, Any]:
+def tokenizer(chosen: Layout, component: str) -> dict[str, Any]:
+    """Return the settings of a CLIPTokenizer; OpenCLIP's encoders were trained with padding of zeros."""
+    marks = {"content": "<|endoftext|>", "lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
+    marks = {"__type": "AddedToken", **marks}
+    return {
+        "add_prefix_space": False,
+        "bos_token": {**marks, "content": "<|startoftext|>"},
+        "do_lower_case": True,
+        "eos_token": marks,
+        "errors": "replace",
+        "model_max_length": 77,
+        "pad_token": "<|endoftext|>" if chosen.kinds[component] == "clip" else "!",
+        "tokenizer_class": "CLIPTokenizer",
+        "unk_token": marks,
+    }
+
+
+def index(chosen: Layout, components: Mapping[str, str]) -> dict[str, Any]:
     """Return model_index.json for components named by their folders."""
     classes = {
         "unet": ["diffusers", "UNet2DConditionModel"],
@@ -115,7 +132,7 @@ def index(chosen: Layout, components: Mapping[str, str], *, tokenizers: bool) ->
     found: dict[str, Any] = {folder: classes[component] for component, folder in components.items()}
     found["scheduler"] = ["diffusers", "EulerDiscreteScheduler"]
     for name in [folder.replace("text_encoder", "tokenizer") for folder in components.values() if "text" in folder]:
-        found[name] = ["transformers", "CLIPTokenizer"] if tokenizers else [None, None]
+        found[name] = ["transformers", "CLIPTokenizer"]
     if "XL" in chosen.pipeline:
         found["force_zeros_for_empty_prompt"] = True
         missing = {"text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "feature_extractor", "image_encoder"}
