@@ -20,7 +20,7 @@ from enogu.core.networks.family import VAEWidths
 from enogu.core.networks.vae import VAE
 from enogu.core.records.job import Job
 from enogu.core.records.posts import MANIFEST_SCHEMA
-from enogu.latents import stage
+from enogu.latents import moments, stage
 from enogu.latents.config import LatentsConfig
 
 
@@ -134,7 +134,7 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """Return a bench without pictures, its VAE the tiny one."""
-    monkeypatch.setattr(stage, "load_model", lambda path, device="cpu": SimpleNamespace(vae=tiny_vae()))
+    monkeypatch.setattr(moments, "load_model", lambda path, device="cpu": SimpleNamespace(vae=tiny_vae()))
     (tmp_path / "posts" / "images").mkdir(parents=True)
     return Bench(tmp_path)
 

@@ -20,7 +20,7 @@ from enogu.cli import main
 from enogu.core.records.errors import Failed, Refused
 from enogu.core.records.picture import read_picture, resize_to_cover
 from enogu.core.records.shards import Shards
-from enogu.latents import stage
+from enogu.latents import moments
 from enogu.latents.buckets import Buckets
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def test_a_changed_picture_a_changed_vae_and_another_bucket_are_encoded_anew(
     bench.freeze()
     assert bench.run()["encoded"] == 1
     assert bench.run(precision="bf16")["encoded"] == 6
-    monkeypatch.setattr(stage, "load_model", lambda path, device="cpu": SimpleNamespace(vae=bench.vae(seed=1)))
+    monkeypatch.setattr(moments, "load_model", lambda path, device="cpu": SimpleNamespace(vae=bench.vae(seed=1)))
     assert bench.run()["encoded"] == 6
     assert bench.run(area=96 * 96)["encoded"] == 6
 
@@ -174,7 +174,7 @@ class Overflowing(torch.nn.Module):
 
 
 def test_what_overflows_is_computed_in_fp32_and_else_skipped(bench: "Bench", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "load_model", lambda path, device="cpu": SimpleNamespace(vae=Overflowing()))
+    monkeypatch.setattr(moments, "load_model", lambda path, device="cpu": SimpleNamespace(vae=Overflowing()))
     for name, grey in (("dark", 10), ("light", 200), ("white", 255)):
         Image.new("L", (64, 64), grey).save(bench.images / f"{name}.png")
     bench.freeze()
@@ -220,7 +220,7 @@ def test_the_summary_tells_where_the_time_went(zoo: "Bench") -> None:
     summary = zoo.run()
     assert sum(summary["shares"].values()) == pytest.approx(1, abs=1e-3)
     assert all(share > 0 for share in summary["shares"].values())
-    assert {"decode", "resize", "vae", "write", "waiting", "total"} == set(summary["seconds"])
+    assert {"decode", "resize", "vae", "write", "total"} == set(summary["seconds"])
     written = json.loads((zoo.folder / "latents" / "buckets.json").read_text())
     assert sum(bucket["pictures"] for bucket in written["buckets"]) == summary["pictures"]
     assert 0.5 < written["kept"] <= 1
@@ -257,8 +257,8 @@ SCRIPT = """
     from types import SimpleNamespace
     sys.path.insert(0, sys.argv[2])
     from conftest import Bench, tiny_vae
-    from enogu.latents import stage
-    stage.load_model = lambda path, device="cpu": SimpleNamespace(vae=tiny_vae())
+    from enogu.latents import moments
+    moments.load_model = lambda path, device="cpu": SimpleNamespace(vae=tiny_vae())
     print("ready", flush=True)
     Bench(Path(sys.argv[1])).run("killed", flip=True)
 """

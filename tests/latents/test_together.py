@@ -25,8 +25,8 @@ SCRIPT = """
     from types import SimpleNamespace
     sys.path.insert(0, sys.argv[2])
     from conftest import Bench, tiny_vae
-    from enogu.latents import stage
-    stage.load_model = lambda path, device="cpu": SimpleNamespace(vae=tiny_vae())
+    from enogu.latents import moments
+    moments.load_model = lambda path, device="cpu": SimpleNamespace(vae=tiny_vae())
     bench = Bench(Path(sys.argv[1]))
     print("ready", flush=True)
     {work}

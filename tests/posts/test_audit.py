@@ -13,6 +13,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from enogu.core.records.perceptual import perceptual_hash, pixel_hash
+from enogu.core.records.progress import silent
+from enogu.core.records.work import Threads
 from enogu.posts.audit import Limits, audit, look
 from enogu.posts.compression import jpeg_quality, webp_quality
 from enogu.posts.marks import SURE, marks
@@ -259,7 +261,7 @@ def test_a_killed_audit_goes_on_behind_what_it_kept(tmp_path, monkeypatch):
         return look(root, image, limits)
 
     monkeypatch.setattr("enogu.posts.audit.look", watched)
-    run = lambda: audit(posts, tmp_path, LIMITS, threads=1, progress=lambda *_: None, keep=tmp_path / "audit")  # noqa: E731
+    run = lambda: audit(posts, tmp_path, LIMITS, executor=Threads(1), progress=silent, keep=tmp_path / "audit")  # noqa: E731
     with pytest.raises(MemoryError):
         run()
     looks.clear()

@@ -1,10 +1,9 @@
-"""Pictures to records: threads decode and resize ahead while the VAE works on the batch before."""
+"""Pictures to records: they are decoded and resized ahead while the VAE works on the batch before."""
 
 import hashlib
 import time
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +14,11 @@ import numpy as np
 from enogu.core.records.journal import Entry
 from enogu.core.records.picture import PictureError, read_bytes, read_picture, resize_to_cover
 from enogu.core.records.shards import ShardWriter
+from enogu.core.records.work import Executor
 from enogu.latents.buckets import Buckets, kept
+from enogu.latents.moments import Moments
 from enogu.latents.skipped import Skipped, note
 from enogu.latents.wanted import content_key
-
-AHEAD = 3  # batches in work before the one that the VAE wants
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,60 +102,103 @@ class Loaded:
         )
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Outcome:
-    """What a run of an encoder did; `seconds` by kind of work, those of decoding and resizing over all threads."""
+    """What came of batches; `seconds` by kind of work, summed over threads and machines."""
 
     pictures: int = 0
     records: int = 0
-    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    fallbacks: int = 0  # pictures that needed fp32 after all
+    seconds: Counter[str] = field(default_factory=Counter)  # type: ignore[type-var]
+
+    def add(self, other: "Outcome") -> None:
+        """Count another in."""
+        self.pictures += other.pictures
+        self.records += other.records
+        self.fallbacks += other.fallbacks
+        self.seconds.update(other.seconds)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encoder:
-    """Takes batches of wanted pictures to records, one commit per batch."""
+class Encoded:
+    """The records of a batch, and the pictures that have none."""
+
+    records: Sequence[tuple[Entry, np.ndarray]]
+    skipped: Sequence[Skipped]
+    outcome: Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """The way from wanted pictures to records, as work on batches."""
 
     load: Loader
-    moments: Callable[[np.ndarray], np.ndarray]
-    writer: ShardWriter
+    moments: Moments
     recipe: str
 
-    def run(self, batches: Iterable[Batch], outcome: Outcome, *, threads: int, ends: Callable[[Batch], None]) -> None:
-        """Encode every batch and tell when one `ends`; a broken picture is listed and the rest goes on."""
-        with _timed(outcome.seconds, "total"), _pool(threads) as pool:
-            for batch, futures in _in_order(pool, self.load, batches):
-                with _timed(outcome.seconds, "waiting"):
-                    results = [future.result() for future in futures]
-                skipped = [result for result in results if isinstance(result, Skipped)]
-                skipped += self._encode([result for result in results if isinstance(result, Loaded)], outcome)
-                note(self.writer.folder, self.writer.name, skipped)
-                ends(batch)
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """The pictures, and the checkpoint with the VAE."""
+        return (self.load.root, self.moments.model)
 
-    def _encode(self, loaded: list[Loaded], outcome: Outcome) -> list[Skipped]:
+    def prepare(self, row: dict[str, Any]) -> Loaded | Skipped:
+        """Decode and resize one picture."""
+        return self.load(row)
+
+    def finish(self, batch: Sequence[Loaded | Skipped]) -> Encoded:
+        """Encode a batch."""
+        loaded = [one for one in batch if isinstance(one, Loaded)]
+        outcome = Outcome()
         records: list[tuple[Entry, np.ndarray]] = []
         for shape in sorted({picture.shape for picture in loaded}):  # one, unless metadata were wrong
             group = [picture for picture in loaded if picture.shape == shape]
             with _timed(outcome.seconds, "vae"):
-                records += self._group([picture for picture in group if picture.row["key"]], flipped=False)
-                records += self._group([picture for picture in group if picture.row["mirror_key"]], flipped=True)
+                records += self._group([one for one in group if one.row["key"]], outcome, flipped=False)
+                records += self._group([one for one in group if one.row["mirror_key"]], outcome, flipped=True)
         broken = {entry.post for entry, moments in records if not np.isfinite(moments).all()}
         good = [record for record in records if record[0].post not in broken]
-        with _timed(outcome.seconds, "write"):
-            self.writer.append([entry for entry, _ in good], [moments for _, moments in good])
-        outcome.records += len(good)
-        outcome.pictures += len(loaded) - len(broken)
         for picture in loaded:
             outcome.seconds["decode"] += picture.decode_seconds
             outcome.seconds["resize"] += picture.resize_seconds
+        outcome.records, outcome.pictures = len(good), len(loaded) - len(broken)
+        skipped = [one for one in batch if isinstance(one, Skipped)]
         endless = "the VAE gives no finite latents for it"
-        return [_skip(picture.row, "not finite", endless) for picture in loaded if picture.row["post"] in broken]
+        skipped += [_skip(one.row, "not finite", endless) for one in loaded if one.row["post"] in broken]
+        return Encoded(records=good, skipped=skipped, outcome=outcome)
 
-    def _group(self, group: list[Loaded], *, flipped: bool) -> list[tuple[Entry, np.ndarray]]:
+    def _group(self, group: list[Loaded], outcome: Outcome, *, flipped: bool) -> list[tuple[Entry, np.ndarray]]:
         if not group:
             return []
-        crops = np.stack([picture.crop[:, ::-1] if flipped else picture.crop for picture in group])
-        entries = [picture.entry(self.recipe, flipped=flipped) for picture in group]
-        return list(zip(entries, self.moments(crops), strict=True))
+        moments, fallbacks = self.moments(np.stack([one.crop[:, ::-1] if flipped else one.crop for one in group]))
+        outcome.fallbacks += fallbacks
+        return list(zip([one.entry(self.recipe, flipped=flipped) for one in group], moments, strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """Takes batches of wanted pictures to records on disk, one commit per batch."""
+
+    work: Encoding
+    executor: Executor
+    writer: ShardWriter
+
+    def run(self, batches: Iterable[Batch], outcome: Outcome, *, ends: Callable[[Batch], None]) -> None:
+        """Encode every batch and tell when one `ends`; a broken picture is listed and the rest goes on."""
+        begun: deque[Batch] = deque()
+        with _timed(outcome.seconds, "total"):
+            for encoded in self.executor.map(self.work, _rows(batches, begun)):
+                with _timed(outcome.seconds, "write"):
+                    entries, moments = [entry for entry, _ in encoded.records], [one for _, one in encoded.records]
+                    self.writer.append(entries, moments)
+                    note(self.writer.folder, self.writer.name, encoded.skipped)
+                outcome.add(encoded.outcome)
+                ends(begun.popleft())
+
+
+def _rows(batches: Iterable[Batch], begun: deque[Batch]) -> Iterator[list[dict[str, Any]]]:
+    for batch in batches:
+        begun.append(batch)
+        yield batch.rows
 
 
 def _skip(row: dict[str, Any], reason: str, detail: str) -> Skipped:
@@ -164,30 +206,7 @@ def _skip(row: dict[str, Any], reason: str, detail: str) -> Skipped:
 
 
 @contextmanager
-def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Yield threads that drop what they have not begun when the work is broken off."""
-    pool = ThreadPoolExecutor(threads)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, load: Loader, batches: Iterable[Batch]
-) -> Iterator[tuple[Batch, list[Future[Loaded | Skipped]]]]:
-    """Submit a few batches ahead and give them back in order."""
-    queue: deque[tuple[Batch, list[Future[Loaded | Skipped]]]] = deque()
-    for batch in batches:
-        queue.append((batch, [pool.submit(load, row) for row in batch.rows]))
-        if len(queue) > AHEAD:
-            yield queue.popleft()
-    while queue:
-        yield queue.popleft()
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], what: str) -> Iterator[None]:
+def _timed(seconds: Counter[str], what: str) -> Iterator[None]:
     started = time.perf_counter()
     yield
     seconds[what] += time.perf_counter() - started

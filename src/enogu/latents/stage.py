@@ -7,9 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import polars as pl
-import torch
 
-from enogu.core.networks.checkpoint import load_model
 from enogu.core.records.errors import Failed, Refused
 from enogu.core.records.files import write_bytes, write_json
 from enogu.core.records.hashes import settings_hash
@@ -58,7 +56,7 @@ def run(config: LatentsConfig, job: Job) -> dict[str, Any]:
         "records": len(index),
         "encoded": outcome.records,
         "skipped": reasons,
-        "fp32_fallbacks": worker.moments.fallbacks,
+        "fp32_fallbacks": outcome.fallbacks,
         **figures,
         **_times(outcome),
     }
@@ -85,11 +83,10 @@ def _worker(config: LatentsConfig, job: Job) -> Worker:
 
 def _vae(config: LatentsConfig, job: Job) -> tuple[Moments, str]:
     """Return the encoder, and the name of all that shapes a record besides its picture and bucket."""
-    vae = load_model(job.one("model"), device=job.device).vae
+    moments = Moments(job.one("model").absolute(), job.device, config.precision)
     shaped = {name: getattr(config, name) for name in ("precision", "linear", "margin")}
-    recipe = settings_hash({"vae": fingerprint(vae), "resize": RESIZE_RECIPE, **shaped})
-    vae = vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Moments(vae.moments, device=job.device, precision=config.precision), recipe
+    recipe = settings_hash({"vae": fingerprint(moments.vae), "resize": RESIZE_RECIPE, **shaped})
+    return moments, recipe
 
 
 def _skipped(pictures: pl.DataFrame, index: pl.DataFrame, skipped: Sequence[Skipped]) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
 """One process at work on a latents folder, alone or beside others: each takes units of work until none is free."""
 
 import hashlib
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from enogu.core.records.cluster import executor
 from enogu.core.records.job import Job
 from enogu.core.records.posts import Manifest
 from enogu.core.records.progress import Progress
@@ -18,7 +18,7 @@ from enogu.core.records.shards import ShardWriter
 from enogu.latents.adoption import adopt
 from enogu.latents.claims import Claims
 from enogu.latents.config import LatentsConfig
-from enogu.latents.encode import Batch, Encoder, Loader, Outcome
+from enogu.latents.encode import Batch, Encoder, Encoding, Loader, Outcome
 from enogu.latents.moments import Moments
 from enogu.latents.skipped import mend, noted
 from enogu.latents.wanted import pending, unfinished, wanted
@@ -50,7 +50,8 @@ class Worker:
         division = unfinished(pictures, finished=before["key"], batch=self.config.batch)
         skipped = pl.Series([one.sha256 for one in noted(writer.folder)], dtype=pl.String)
         todo = pending(division, stored=writer.stored()["key"], skipped=skipped)
-        encoder = Encoder(load=self._loader(), moments=self.moments, writer=writer, recipe=self.recipe)
+        encoding = Encoding(load=self._loader(), moments=self.moments, recipe=self.recipe)
+        encoder = Encoder(work=encoding, executor=executor(self.job), writer=writer)
         outcome = Outcome()
         with Claims(_path(writer.folder, division)) as claims:
             tell = _Tally(division, claims, total=len(pictures), progress=self.job.progress)
@@ -58,8 +59,7 @@ class Worker:
                 if claims.take(unit):
                     claims.finish(unit)
             while len(todo):
-                threads = self.job.threads or os.cpu_count() or 1
-                encoder.run(_claimed(todo, claims), outcome, threads=threads, ends=tell)
+                encoder.run(_claimed(todo, claims), outcome, ends=tell)
                 todo = todo.filter(~pl.Series(claims.finished(tell.units))[todo["unit"]])
                 if not to_the_end:
                     break
@@ -69,7 +69,7 @@ class Worker:
     def _loader(self) -> Loader:
         names = ("min_kept", "max_pixels", "margin", "linear")
         settings = {name: getattr(self.config, name) for name in names}
-        return Loader(root=self.manifest.root, buckets=self.config.table, **settings)
+        return Loader(root=self.manifest.root.absolute(), buckets=self.config.table, **settings)
 
 
 class _Tally:

@@ -6,9 +6,9 @@ pixels are those that taggers and the VAE get: `core/records/picture.py` decodes
 
 import hashlib
 import warnings
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 import polars as pl
@@ -18,12 +18,14 @@ from enogu.core.records.files import atomic_path
 from enogu.core.records.perceptual import perceptual_hash, pixel_hash
 from enogu.core.records.picture import Opened, PictureError, read_bytes
 from enogu.core.records.progress import Progress
+from enogu.core.records.work import Executor
 from enogu.posts.compression import jpeg_quality, webp_quality
 from enogu.posts.marks import marks
 
 FORMATS = {"BMP": "bmp", "GIF": "gif", "JPEG": "jpg", "MPO": "jpg", "PNG": "png", "TIFF": "tiff", "WEBP": "webp"}
 SPELT = {"jpeg": "jpg", "jfif": "jpg", "jpe": "jpg", "tif": "tiff", "apng": "png", "dib": "bmp"}
 QUEUED = 4096  # images of one part
+BATCH = 256  # images of one batch
 
 SEEN: dict[str, pl.DataType] = {
     "image": pl.String(),
@@ -40,6 +42,7 @@ SEEN: dict[str, pl.DataType] = {
     "pixel_hash": pl.String(),  # equal for equal pixels
     "phash": pl.UInt64(),  # near for near pictures
 }
+TOLD = ("sha256", "width", "height", "reason")  # in the posts as well
 
 
 @dataclass(frozen=True)
@@ -70,26 +73,49 @@ class Looked:
     phash: int | None = None
 
 
+@dataclass(frozen=True)
+class Look:
+    """The look at images below a root, as work on batches."""
+
+    root: Path
+    limits: Limits
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """The folder of the images."""
+        return (self.root,)
+
+    def prepare(self, image: str) -> Looked:
+        """Look at one image."""
+        return look(self.root, image, self.limits)
+
+    def finish(self, batch: Sequence[Looked]) -> Sequence[Looked]:
+        """Return what was seen of a batch."""
+        return batch
+
+
 def audit(
-    posts: pl.DataFrame, root: Path, limits: Limits, *, threads: int, progress: Progress, keep: Path | None = None
+    posts: pl.DataFrame, root: Path, limits: Limits, *, executor: Executor, progress: Progress, keep: Path | None = None
 ) -> pl.DataFrame:
     """Return the posts with `sha256`, the true `width` and `height`, and `reason` (empty when fit)."""
-    parts: list[pl.DataFrame] = []
-    with warnings.catch_warnings(), ThreadPoolExecutor(threads or None) as pool:
+    paths = [keep / f"{number:05d}.parquet" if keep else None for number in range(-(-len(posts) // QUEUED))]
+    parts = list(zip(paths, _chunks(posts["image"].to_list(), QUEUED), strict=True))
+    columns = [_kept(path, images) for path, images in parts]
+    left = [images for (_, images), kept in zip(parts, columns, strict=True) if kept is None]
+    batches = chain.from_iterable(_chunks(images, BATCH) for images in left)
+    done = len(posts) - sum(map(len, left))
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is max_pixels
-        for number, images in enumerate(_chunks(posts["image"])):
-            path = keep / f"{number:05d}.parquet" if keep else None
-            seen = _kept(path, images)
-            if seen is None:
+        looked = chain.from_iterable(executor.map(Look(root.absolute(), limits), batches))
+        for number, (path, images) in enumerate(parts):
+            if columns[number] is None:
                 found = []
-                for one in pool.map(lambda image: look(root, image, limits), images):
+                for one in islice(looked, len(images)):
                     found.append(asdict(one))
-                    progress(number * QUEUED + len(found), len(posts), "images looked at")
-                seen = pl.DataFrame(found, SEEN)
-                _keep(path, seen)
-            parts.append(seen.select("sha256", "width", "height", "reason"))
-    columns = pl.concat(parts) if parts else pl.DataFrame(schema=SEEN).select("sha256", "width", "height", "reason")
-    return posts.with_columns(columns.get_columns())
+                    progress(done + len(found), len(posts), "images looked at")
+                done += len(found)
+                columns[number] = _keep(path, pl.DataFrame(found, SEEN))
+    return posts.with_columns(pl.concat([pl.DataFrame(schema=SEEN).select(TOLD), *columns]).get_columns())
 
 
 def look(root: Path, image: str, limits: Limits) -> Looked:
@@ -143,19 +169,21 @@ def _quality(image: Image.Image, data: bytes) -> int | None:
     return jpeg_quality(getattr(image, "quantization", {})) if image.format in ("JPEG", "MPO") else None
 
 
-def _chunks(images: pl.Series) -> Iterator[list[str]]:
-    for start in range(0, len(images), QUEUED):
-        yield images[start : start + QUEUED].to_list()
+def _chunks(images: list[str], length: int) -> Iterator[list[str]]:
+    for start in range(0, len(images), length):
+        yield images[start : start + length]
 
 
 def _kept(path: Path | None, images: list[str]) -> pl.DataFrame | None:
+    """Return what an earlier run has told of just these images."""
     if path is None or not path.exists():
         return None
     seen = pl.read_parquet(path)
-    return seen if seen.schema == pl.Schema(SEEN) and seen["image"].to_list() == images else None
+    return seen.select(TOLD) if seen.schema == pl.Schema(SEEN) and seen["image"].to_list() == images else None
 
 
-def _keep(path: Path | None, seen: pl.DataFrame) -> None:
+def _keep(path: Path | None, seen: pl.DataFrame) -> pl.DataFrame:
     if path is not None:
         with atomic_path(path) as part:
             seen.write_parquet(part)
+    return seen.select(TOLD)

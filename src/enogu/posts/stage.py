@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from enogu.core.records.cluster import executor
 from enogu.core.records.errors import Refused
 from enogu.core.records.files import atomic_path, write_json
 from enogu.core.records.job import Job
@@ -39,7 +40,7 @@ def run(config: PostsConfig, job: Job) -> dict[str, Any]:
     )
     chosen, funnel = index.frame(selection.rows).sort("id"), selection.funnel
     limits = Limits(config.where.min_side, config.where.max_pixels, config.where.animated)
-    looked = audit(chosen, root, limits, threads=job.threads, progress=job.progress, keep=job.out / "audit")
+    looked = audit(chosen, root, limits, executor=executor(job), progress=job.progress, keep=job.out / "audit")
     fit, unfit = looked.filter(pl.col("reason") == ""), looked.filter(pl.col("reason") != "")
     funnel = {"read": tally.read, "not on the blocklist": tally.read - tally.blocked, **funnel, "image": len(fit)}
     if config.where.distinct is not None:

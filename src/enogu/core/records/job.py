@@ -21,6 +21,7 @@ class Job:
     progress: Progress = silent
     device: str = "cpu"
     threads: int = 0
+    cluster: str = ""  # the address of a Ray cluster that shares the work on pictures
     known_hashes: KnownHashes = field(default_factory=KnownHashes)
 
     def one(self, name: str) -> Path:
