@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from enogu.core.records.journal import SCHEMA, damaged, present
+from enogu.core.records.journal import SCHEMA, SHARDS, damaged, present
 from enogu.core.records.shards import INDEX, ShardWriter, records
 
 
@@ -41,7 +41,7 @@ def _sound(neighbour: Path, folder: Path, rows: pl.DataFrame) -> pl.DataFrame:
     """Leave out what is damaged in files that are already here: a repair may have taken those records out."""
     if rows.is_empty():
         return rows
-    here = {path.stat().st_ino for path in folder.glob("shard-*.bin")}
+    here = {path.stat().st_ino for path in folder.glob(SHARDS)}
     shared = [shard for shard in rows["shard"].unique() if (neighbour / shard).stat().st_ino in here]
     spoiled = damaged(neighbour, rows.filter(pl.col("shard").is_in(shared)))
     return rows.join(spoiled, on=["shard", "offset"], how="anti", maintain_order="left")

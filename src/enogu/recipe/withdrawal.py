@@ -15,10 +15,9 @@ import polars as pl
 
 from enogu.core.records.errors import Failed, Refused
 from enogu.core.records.files import atomic_path, read_json, write_bytes, write_json
-from enogu.core.records.hashes import sha256_file
 from enogu.core.records.shards import left_over
 from enogu.posts.opt_out import LIST, Post, named, read_list, written
-from enogu.recipe.done import FILE
+from enogu.recipe.done import FILE, noted
 from enogu.recipe.ledger import rows as ledger_rows
 from enogu.recipe.lock import locked
 
@@ -199,7 +198,6 @@ def _sign(folder: Path, removed: Iterable[str]) -> None:
     stale = {name for name, was in done["outputs"].items() if (folder / name).stat().st_size != was["bytes"]}
     names = stale | ({*removed, "posts.json"} & done["outputs"].keys())
     for name in sorted(names):
-        path = folder / name
-        done["outputs"][name] = {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+        done["outputs"][name] = noted(folder / name)
     if names:
         write_json(folder / FILE, done)

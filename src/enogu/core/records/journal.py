@@ -15,6 +15,7 @@ from xxhash import xxh3_64_intdigest
 
 from enogu.core.records.files import atomic_path
 
+SHARDS = "shard-*.bin"
 TAIL_BYTES = 64 << 20  # shards and journals are synced to disk at least this often
 LINE_ROWS = 1 << 16  # of a line that is not a commit
 
@@ -129,5 +130,5 @@ def _empty() -> pl.DataFrame:
 
 
 def _sizes(folder: Path, rows: pl.DataFrame) -> pl.Series:
-    sizes = {path.name: path.stat().st_size for path in folder.glob("shard-*.bin")}
+    sizes = {path.name: path.stat().st_size for path in folder.glob(SHARDS)}
     return rows["shard"].replace_strict(sizes, default=0, return_dtype=pl.Int64)
