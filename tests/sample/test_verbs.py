@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 import torch
 from PIL import Image
@@ -42,6 +43,19 @@ def test_grid_draws_a_sheet(model: str, tmp_path: Path) -> None:
     assert main([*asked, "--steps", "1", "--size", "32x40", "--sampler", "Euler", "-o", str(tmp_path)]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["grid.png", "images", "samples.parquet"]
     assert len(list(tmp_path.rglob("images/other/*.png"))) == 4
+
+
+def test_a_diffusers_folder_draws_the_pictures_of_the_file_that_it_was_made_from(model: str, tmp_path: Path) -> None:
+    assert main(["convert", model, "-o", str(tmp_path / "v1.5"), "--layout", "diffusers"]) == 0
+    drawn = ["-p", "1girl", "--steps", "1", "-o", str(tmp_path)]
+    for name in (model, str(tmp_path / "v1.5")):
+        assert main(["sample", name, *drawn]) == 0
+    file, folder = (Image.open(tmp_path / f"{name}-0.png") for name in ("mini", "v1.5"))
+    assert file.tobytes() == folder.tobytes()
+    assert main(["grid", model, str(tmp_path / "v1.5"), "--seeds", "1", *drawn]) == 0
+    hashes = pl.read_parquet(tmp_path / "samples.parquet")["model_sha256"]
+    assert hashes.n_unique() == len(hashes) == 2
+    assert main(["sample", str(tmp_path / "images"), *drawn]) == 2
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from enogu.core.networks.checkpoint import find_family
-from enogu.core.networks.header import read_header
+from enogu.core.networks.source import read_source_header
 from enogu.core.records.errors import Refused
 from enogu.recipe.kinds import EMBEDDED, PACKAGE
 from enogu.sample.config import GridConfig
@@ -39,17 +39,23 @@ def shared(args: argparse.Namespace, model: Path) -> dict[str, Any]:
 
 
 def checkpoint(name: str) -> Path:
-    """Return the file of a model: a path, or the name of one that comes with the package."""
+    """Return where a model lies: a path to a checkpoint of any form, or the name of one that comes with the package."""
     known = EMBEDDED["model"]
     path = PACKAGE / known[name] if name in known else Path(name)
-    if not path.is_file():
-        raise Refused(f"there is no checkpoint {name!r}; give a .safetensors file or one of: {', '.join(known)}")
+    if not path.exists():
+        forms = "a .safetensors file, a .ckpt, a diffusers folder"
+        raise Refused(f"there is no checkpoint {name!r}; give {forms} or one of: {', '.join(known)}")
     return path
+
+
+def title(path: Path) -> str:
+    """Return what a checkpoint is called: its file's name without the ending, or its folder's."""
+    return path.resolve().name if path.is_dir() else path.stem
 
 
 def _size(text: str | None, model: Path) -> tuple[int, int]:
     if text is None:
-        side = SIDES.get(find_family(model, read_header(model)).name, 512)
+        side = SIDES.get(find_family(model, read_source_header(model)).name, 512)
         return side, side
     if not re.fullmatch(r"\d+x\d+", text):
         raise Refused(f"--size {text}: write width and height in pixels, as in 512x768")

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from enogu.cli.drawing import add_arguments, checkpoint, shared
+from enogu.cli.drawing import add_arguments, checkpoint, shared, title
 from enogu.cli.parser import Parser
 from enogu.cli.progress import ProgressLine
 from enogu.cli.run import machine
@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verb.add_argument("models", nargs="+", metavar="MODEL", help="a .safetensors file, NAME=FILE, or an embedded model")
+    verb.add_argument("models", nargs="+", metavar="MODEL", help="a checkpoint, NAME=FILE, or an embedded model")
     verb.add_argument("-p", "--prompt", action="append", default=[], help="a row; may be given more than once")
     verb.add_argument("--prompts", default="", metavar="FILE", help="more rows, one prompt per line")
     verb.add_argument("--seeds", type=int, nargs="+", default=list(GridConfig.seeds), help="default: 1 2 3")
@@ -60,7 +60,7 @@ def _files(models: list[str]) -> dict[str, Path]:
     for given in models:
         name, equals, file = given.partition("=")
         path = checkpoint(file if equals else given)
-        name = name if equals else path.stem
+        name = name if equals else title(path)
         if name in files or "/" in name:
             raise Refused(f"{given!r}: the column {name!r} is taken or holds a slash; name it, as in other=FILE")
         files[name] = path

@@ -3,12 +3,12 @@
 import argparse
 import sys
 
-from enogu.cli.drawing import add_arguments, checkpoint, shared
+from enogu.cli.drawing import add_arguments, checkpoint, shared, title
 from enogu.cli.parser import Parser
 from enogu.cli.progress import ProgressLine
 from enogu.cli.run import machine
+from enogu.core.networks.identity import sha256_of
 from enogu.core.records.errors import Refused
-from enogu.core.records.hashes import sha256_file
 from enogu.recipe.config import MachineConfig
 from enogu.sample.cell import Cell, draw_cells
 from enogu.sample.config import GridConfig
@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verb.add_argument("model", metavar="MODEL", help="a .safetensors file, or the name of an embedded model")
+    verb.add_argument("model", metavar="MODEL", help="a checkpoint, or the name of an embedded model")
     verb.add_argument("-p", "--prompt", required=True, help="in A1111's grammar")
     verb.add_argument("--seed", type=int, default=0, help="of the first picture; the next has one more")
     verb.add_argument("--count", type=int, default=1, help="how many pictures (default: %(default)s)")
@@ -41,10 +41,10 @@ def run(args: argparse.Namespace) -> int:
         raise Refused(f"--count {args.count}: ask for at least 1 picture")
     path = checkpoint(args.model)
     seeds = tuple(range(args.seed, args.seed + args.count))
-    config = GridConfig(models=(path.stem,), prompts=(args.prompt,), seeds=seeds, **shared(args, path))
+    config = GridConfig(models=(title(path),), prompts=(args.prompt,), seeds=seeds, **shared(args, path))
     for warning in lint(args.prompt):
         print(f"enogu: {warning}", file=sys.stderr)
-    cells = _cells(config, sha256_file(path))
+    cells = _cells(config, sha256_of(path))
     missing = [cell for cell in cells if not cell.is_drawn(args.out)]
     line, done = ProgressLine("sample", sys.stderr), 0
     device, _ = machine(MachineConfig())

@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 from PIL import Image
 
+from enogu.core.networks.identity import sha256_of
 from enogu.core.records.files import atomic_path
-from enogu.core.records.hashes import sha256_file
 from enogu.core.records.job import Job
 from enogu.sample.cell import Cell, draw_cells
 from enogu.sample.config import GridConfig, PromptConfig
@@ -39,7 +39,7 @@ def run(config: GridConfig, job: Job) -> dict[str, Any]:
     rows = config.rows()
     warnings = [line for row in rows for line in lint(row.text)]
     files = job.all("models")
-    hashes = {name: sha256_file(file) for name, file in files.items()}
+    hashes = {name: sha256_of(file) for name, file in files.items()}
     cells = [cell for name in files for cell in _column(config, rows, name, sha256=hashes[name])]
     missing = [cell for cell in cells if not cell.is_drawn(job.out)]
     done = len(cells) - len(missing)
