@@ -18,7 +18,7 @@ import pytest
 from enogu.core.records.errors import Failed, Refused
 from enogu.core.records.posts import SCHEMA
 from enogu.core.records.progress import silent
-from enogu.posts import danbooru_sqlite, e621_csv, folder, importing, json_posts, packed
+from enogu.posts import danbooru_sqlite, e621_csv, folder, importing, json_posts, packed, pairs
 from enogu.posts.config import PostsConfig
 from enogu.posts.importing import import_posts
 from enogu.posts.sources import find
@@ -29,11 +29,11 @@ from .test_readers import read, skips
 IMPORT = """
 import sys
 from pathlib import Path
-from enogu.posts import danbooru_sqlite, packed
+from enogu.posts import danbooru_sqlite, packed, pairs
 from enogu.posts.config import PostsConfig
 from enogu.posts.importing import import_posts
 from enogu.posts.sources import find
-packed.BLOCK, danbooru_sqlite.POSTS = 3000, 10
+packed.BLOCK, danbooru_sqlite.POSTS, pairs.ROWS = 3000, 10, 500
 path, source = find(Path(sys.argv[1]), "auto")
 import_posts(path, source, Path(sys.argv[2]), config=PostsConfig(source=sys.argv[1]), progress=lambda *_: None)
 """
@@ -65,6 +65,7 @@ def run(source, target):
 def small_batches(monkeypatch):
     monkeypatch.setattr(packed, "BLOCK", 1500)
     monkeypatch.setattr(danbooru_sqlite, "POSTS", 4)
+    monkeypatch.setattr(pairs, "ROWS", 30)
     monkeypatch.setattr(folder, "FILES", 4)
     monkeypatch.setattr(json_posts, "PAGED", 4)
     monkeypatch.setattr(e621_csv, "ROWS", 4)
@@ -109,6 +110,17 @@ def test_an_import_killed_at_any_write_goes_on_and_ends_the_same(tmp_path, monke
         tally = resumed(source, target, finished, monkeypatch)
         assert pl.read_parquet(target).equals(expected)
         assert (tally.read, tally.reasons, skips(tally)) == (whole.read, whole.reasons, again)
+
+
+@pytest.mark.parametrize("kind", ["lines", "sqlite"])
+def test_the_bytes_are_the_same_whatever_the_size_of_a_batch(tmp_path, monkeypatch, kind):
+    source = sources(tmp_path)[kind]
+    run(source, tmp_path / "at once" / "posts.parquet")
+    small_batches(monkeypatch)
+    run(source, tmp_path / "in batches" / "posts.parquet")
+    assert (tmp_path / "in batches" / "posts.parquet").read_bytes() == (
+        tmp_path / "at once" / "posts.parquet"
+    ).read_bytes()
 
 
 def resumed(source, target, finished, monkeypatch):
@@ -292,6 +304,7 @@ def test_sqlite_with_broken_text_foreign_pairs_and_no_index(tmp_path):
         base.execute("update post set file_ext = cast(x'ff00' as text) where id = 1")
         base.execute("update post set score = 'many' where id = 2")
         base.execute("insert into posttagrelation (post_id, tag_id) values (3, 1), (4, 999), (99, 1), (1, 1)")
+        base.execute("insert into posttagrelation values (-5, 2, 1), (1000000000000, 2, 2)")
         base.execute("insert into tag values (500, 'odd' || char(10) || 'name', 9, 0)")
         base.execute("insert into posttagrelation (post_id, tag_id) values (1, 500)")
     frame, tally = read(path, tmp_path)
@@ -299,6 +312,7 @@ def test_sqlite_with_broken_text_foreign_pairs_and_no_index(tmp_path):
     assert frame["file_ext"].to_list() == [None, "png", "png"]
     assert frame["score"].to_list()[1] is None
     assert frame["tags_general"].to_list()[0] == ["1girl", "smile", "blue_hair", "1girl", "odd_name"]
+    assert frame["tags_general"].to_list()[1] == ["1girl", "1girl", "smile", "blue_hair", "smile"]
     assert tally.remarks["score not understood"] == 1
 
 

@@ -11,10 +11,13 @@ from enogu.posts.query_masks import Relations
 from enogu.posts.tag_index import Bools, TagIndex
 
 
-def blocked() -> pl.Expr:
-    """Return the expression that is true for a post on the blocklist, by its tags of every category."""
+def blocked(posts: pl.DataFrame) -> Bools:
+    """Return which posts are on the blocklist, by their tags of every category."""
     lists = _lists()
-    return _has_any(lists["always"]) | (_has_any(lists["unless_general"]) & (pl.col("rating") != "general"))
+    out = posts.select(_has_any([*lists["always"], *lists["unless_general"]])).to_series().to_numpy(writable=True)
+    few = posts.filter(out)
+    out[out] = few.select(_has_any(lists["always"]) | pl.col("rating").ne_missing("general")).to_series()
+    return out
 
 
 def barred(index: TagIndex, relations: Relations) -> Bools:
@@ -36,4 +39,6 @@ def _lists() -> dict[str, list[str]]:
 
 def _has_any(tags: Sequence[str]) -> pl.Expr:
     listed = pl.element().str.to_lowercase().is_in(tags)
-    return pl.any_horizontal(pl.col(f"tags_{kind}").list.eval(listed).list.any() for kind in CATEGORIES)
+    return pl.any_horizontal(
+        pl.col(f"tags_{kind}").list.eval(listed).list.any().fill_null(False) for kind in CATEGORIES
+    )

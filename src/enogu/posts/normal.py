@@ -46,7 +46,7 @@ def normal(batch: Batch, *, site: str, ratings: Mapping[str, str], file: str) ->
         source=pl.lit(site),
         rating=rating.str.to_lowercase().replace_strict(dict(ratings), default="unknown", return_dtype=pl.String),
         rating_raw=rating,
-        created_at=_time(pl.col("created_at"), frame.schema["created_at"]),
+        created_at=_time(frame["created_at"]),
         image=_path(pl.col("image")),
     )
     withheld = frame["withheld"] if "withheld" in frame.columns else pl.lit(False)
@@ -71,6 +71,12 @@ def remarks(raw: pl.DataFrame, frame: pl.DataFrame) -> Counter[str]:
     return Counter({remark: count for remark, count in found.items() if count > 0})
 
 
+def first_of_id(ids: pl.Series) -> pl.Series:
+    """Tell which posts are the first of their id; rising ids, the usual case, need no look at each other."""
+    rising = (ids.diff().drop_nulls() > 0).all()
+    return pl.repeat(True, len(ids), eager=True) if rising else ids.is_first_distinct()
+
+
 def _number(value: pl.Expr, held: pl.DataType, wanted: pl.DataType) -> pl.Expr:
     """Read 12, "12" and "12.0", as a table that once went through pandas has it."""
     if held == pl.String and wanted.is_integer():
@@ -92,11 +98,16 @@ def _truth(flag: pl.Expr) -> pl.Expr:
     return flag.cast(pl.String).str.to_lowercase().is_in(["true", "1", "t"]).fill_null(False)
 
 
-def _time(value: pl.Expr, held: pl.DataType) -> pl.Expr:
+def _time(held: pl.Series) -> pl.Series:
     """Read ISO 8601 in its common spellings, and seconds since 1970; a time without a zone is taken as UTC."""
-    if isinstance(held, pl.Datetime):
-        zoned = value.dt.replace_time_zone("UTC") if held.time_zone is None else value.dt.convert_time_zone("UTC")
+    if isinstance(held.dtype, pl.Datetime):
+        zoned = held.dt.replace_time_zone("UTC") if held.dtype.time_zone is None else held.dt.convert_time_zone("UTC")
         return zoned.cast(SCHEMA["created_at"])
+    plain = held.cast(pl.String).str.to_datetime(ISO, strict=False, time_unit="us")
+    return plain if plain.null_count() == held.null_count() else pl.select(_spelt(pl.lit(held))).to_series()
+
+
+def _spelt(value: pl.Expr) -> pl.Expr:
     text = value.cast(pl.String).str.strip_chars().str.replace(" UTC", "Z", literal=True)
     text = text.str.replace(" ", "T", literal=True).str.replace(r"Z$", "+00:00")
     text = pl.when(text.str.len_chars() == 10).then(text + "T00:00:00").otherwise(text)

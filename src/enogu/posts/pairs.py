@@ -11,7 +11,7 @@ from enogu.core.records.files import write_bytes
 from enogu.posts.sqlite import Database
 
 SPARSE = 16  # at most so many entries of a table for each id
-ROWS = 4_000_000  # read at a time: 64 MB
+ROWS = 2_000_000  # read at a time: 32 MB
 
 
 class Pairs:
@@ -29,39 +29,47 @@ class Pairs:
         self._folder.mkdir(parents=True, exist_ok=True)
         for old in self._folder.iterdir():
             old.unlink()
-        last = database.frame("SELECT max(rowid) AS last FROM posttagrelation")["last"][0]
-        start = database.frame("SELECT min(rowid) AS first FROM posttagrelation")["first"][0]
-        while start is not None and start <= last:
-            within = f"FROM posttagrelation WHERE rowid >= {start}"
-            frame = database.frame(f"SELECT post_id, tag_id {within} AND rowid < {start + ROWS}", rows=ROWS)
-            frame = frame.select(pl.all().cast(pl.Int64, strict=False))
-            self._add(frame.filter(pl.all_horizontal(pl.all().is_between(0, self._largest))))
+        for frame in database.frames(_ranges(database), rows=ROWS):
+            self._add(frame.select(pl.all().cast(pl.Int64, strict=False)))
             yield len(frame)
-            within = f"FROM posttagrelation WHERE rowid >= {start + ROWS}"
-            start = database.frame(f"SELECT min(rowid) AS first {within}")["first"][0]
         write_bytes(self._folder / "full", b"")
 
     def of(self, number: int) -> np.ndarray:
         """Return the pairs of a batch, ordered by post and within a post as the database had them."""
         path = self._folder / str(number)
         pairs = np.fromfile(path, self._dtype).reshape(-1, 2) if path.exists() else np.empty((0, 2), self._dtype)
-        if (np.diff(pairs[:, 0]) < 0).any():
-            pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
-        return pairs
+        return _by_post(pairs)
 
     def _add(self, frame: pl.DataFrame) -> None:
-        posts = frame["post_id"].to_numpy()
+        frame = frame.filter(pl.all_horizontal(pl.all().is_between(0, self._largest)))
         pairs = np.empty((len(frame), 2), self._dtype)
-        pairs[:, 0], pairs[:, 1] = posts, frame["tag_id"].to_numpy()
-        batches = np.searchsorted(self._firsts, posts, side="right") - 1
-        if (np.diff(batches) < 0).any():
-            order = np.argsort(batches, kind="stable")
-            pairs, batches = pairs[order], batches[order]
-        here, starts = np.unique(batches, return_index=True)
-        for number, some in zip(here.tolist(), np.split(pairs, starts[1:]), strict=True):
-            if number >= 0:  # a pair before the first post belongs to none
+        pairs[:, 0], pairs[:, 1] = frame["post_id"].to_numpy(), frame["tag_id"].to_numpy()
+        pairs = _by_post(pairs)
+        _, *each = np.split(
+            pairs, np.searchsorted(pairs[:, 0], self._firsts)
+        )  # what is before the first post is no one's
+        for number, some in enumerate(each):
+            if len(some):
                 with (self._folder / str(number)).open("ab") as out:
                     some.tofile(out)
+
+
+def _ranges(database: Database) -> Iterator[str]:
+    """Yield queries that find every pair, however far apart their row numbers are."""
+    table, start = "FROM posttagrelation", None
+    while True:
+        behind = "" if start is None else f"WHERE rowid >= {start + ROWS}"
+        start = database.frame(f"SELECT min(rowid) AS first {table} {behind}")["first"][0]
+        if start is None:
+            return
+        yield f"SELECT post_id, tag_id {table} WHERE rowid >= {start} AND rowid < {start + ROWS}"
+
+
+def _by_post(pairs: np.ndarray) -> np.ndarray:
+    """Order pairs by post; those of one post stay as they came."""
+    if (pairs[1:, 0] >= pairs[:-1, 0]).all():
+        return pairs
+    return pairs[np.argsort(pairs[:, 0], kind="stable")]
 
 
 class Places:

@@ -1,5 +1,9 @@
 """SQLite tables as Polars frames, through ADBC: Arrow columns, no Python object for a value."""
 
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
@@ -8,12 +12,15 @@ import adbc_driver_manager as manager
 import adbc_driver_sqlite as driver
 import polars as pl
 
+AT_ONCE = 2  # queries: the driver works without Python's lock
+
 
 class Database:
     """A database that is only read."""
 
     def __init__(self, path: Path) -> None:
         """Open it; nothing is locked and nothing is written."""
+        self._path = path
         self._database = driver.connect(f"file:{quote(str(path))}?mode=ro")
         self._connection = manager.AdbcConnection(self._database)
 
@@ -32,6 +39,21 @@ class Database:
             return pl.DataFrame(stream)
         finally:
             statement.close()
+
+    def frames(self, queries: Iterable[str], *, rows: int) -> Iterator[pl.DataFrame]:
+        """Yield the answers to some queries in their order, the next ones read meanwhile."""
+        coming: deque[Future[pl.DataFrame]] = deque()
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            for query in queries:
+                coming.append(threads.submit(self._apart, query, rows))
+                if len(coming) > AT_ONCE:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+
+    def _apart(self, query: str, rows: int) -> pl.DataFrame:
+        with closing(Database(self._path)) as database:
+            return database.frame(query, rows=rows)
 
     @cached_property
     def tables(self) -> frozenset[str]:

@@ -12,6 +12,7 @@ import polars as pl
 from enogu.core.records.files import write_json
 from enogu.core.records.posts import CATEGORIES
 from enogu.core.records.progress import Progress, silent
+from enogu.posts.normal import first_of_id
 from enogu.posts.query_columns import columns
 from enogu.posts.tag_index import Bools, TagIndex, identity, missing
 
@@ -83,7 +84,7 @@ class _Columns:
             name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, (total,))
             for name, dtype in types.items()
         }
-        self._first = _first_rows(scan, total)
+        self._first = first_of_id(scan.select("id").collect()["id"]).to_numpy()
 
     def write(self, start: int, frame: pl.DataFrame) -> None:
         """Write the values of a chunk."""
@@ -201,9 +202,3 @@ def _numbers(values: pl.Series, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     if dtype.kind == "f":
         return values.cast(pl.Float64).fill_null(np.nan).to_numpy()
     return values.to_physical().cast(pl.Int64).fill_null(missing(dtype)).to_numpy()
-
-
-def _first_rows(scan: pl.LazyFrame, total: int) -> Bools:
-    """Tell which rows are the first of their id; rising ids, the usual case, need no look at each other."""
-    ids = scan.select("id").collect()["id"].to_numpy()
-    return np.ones(total, dtype=bool) if (ids[1:] > ids[:-1]).all() else pl.Series(ids).is_first_distinct().to_numpy()
