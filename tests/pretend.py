@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
+
 from enogu.core.records.errors import Refused
 from enogu.core.records.files import write_bytes
 from enogu.core.records.job import Job
@@ -89,6 +91,8 @@ def _meet(trouble: str, number: int) -> None:
     if trouble == f"full {number}":
         with Path("/dev/full").open("w") as full:
             full.write("x" * 10_000)
+    if trouble == f"memory {number}":
+        np.empty(1 << 60, np.uint8)
     if trouble == f"kill {number}" and not os.environ.get("SPARED"):
         os.kill(os.getpid(), signal.SIGKILL)
     if trouble == f"stop {number}" and not os.environ.get("SPARED"):

@@ -1,7 +1,9 @@
 """The command line: exit statuses, one line per mistake, no traceback."""
 
+import errno
 import io
 import tomllib
+from unittest.mock import Mock
 
 import pytest
 
@@ -37,12 +39,30 @@ def test_an_unknown_verb(capsys):
 
 @pytest.mark.parametrize(("error", "status"), [(Refused("one\ntwo"), 2), (Failed("three"), 1)])
 def test_errors_of_ours_are_lines_and_a_status(error, status, capsys, monkeypatch):
-    def fail(args):
-        raise error
-
-    monkeypatch.setattr("enogu.cli.plan.run", fail)
+    monkeypatch.setattr("enogu.cli.plan.run", Mock(side_effect=error))
     assert main(["plan", "x.toml"]) == status
     assert capsys.readouterr().err == "".join(f"enogu: {line}\n" for line in str(error).splitlines())
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError("Unable to allocate 1 EiB"), "out of memory: Unable to allocate 1 EiB"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory: DefaultCPU"),
+        (RuntimeError("File too large (os error 27)"), "out of disk: File too large"),
+        (OSError(errno.ENOSPC, "No space left on device", "a.png"), "a.png: No space left on device"),
+    ],
+)
+def test_a_machine_that_has_run_out_is_a_line(error, said, capsys, monkeypatch):
+    monkeypatch.setattr("enogu.cli.plan.run", Mock(side_effect=error))
+    assert main(["plan", "x.toml"]) == 1
+    assert capsys.readouterr().err.startswith(f"enogu: {said}")
+
+
+def test_a_fault_of_ours_is_not_hidden(monkeypatch):
+    monkeypatch.setattr("enogu.cli.plan.run", Mock(side_effect=KeyError("x")))
+    with pytest.raises(KeyError):
+        main(["plan", "x.toml"])
 
 
 def test_an_error_in_a_recipe_is_refused_before_any_work(tmp_path, capsys):

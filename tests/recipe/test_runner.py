@@ -220,6 +220,11 @@ def test_a_full_disk_is_told_as_such(recipe):
     assert ("ends", "draw.a") in go(found)
 
 
+def test_too_little_memory_is_told_as_such(recipe):
+    with pytest.raises(Failed, match=r"draw\.a: out of memory: .*; try a smaller batch, or smaller pictures"):
+        go(plan(recipe("[draw.a]\ntrouble = 'memory 1'")))
+
+
 def test_a_checkpoint_that_was_not_kept(recipe):
     found = plan(recipe(TEXT.replace("b@64", "b@65")))
     with pytest.raises(Failed, match="no checkpoint after 65 images; there are 64"):

@@ -38,6 +38,10 @@ CASES = {
         '[merge.m]\nformula = "0.5*a + 0.5*b"',
         "merge.m.models: unknown model 'a'; known: m, mini-sd1",
     ),
+    "a family that is none": (
+        '[vae.v]\nfamily = "mini-sd2"',
+        "vae.v: unknown family 'mini-sd2'; did you mean 'mini-sd1'?",
+    ),
     "a broken formula": ('[merge.m]\nformula = "0.5*"', "merge.m: "),
     "a cycle": (
         '[merge.a]\nformula = "b"\n[merge.b]\nformula = "c"\n[merge.c]\nformula = "a"',

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from enogu import __version__
 from enogu.core.records.errors import Failed, Refused, unknown
+from enogu.core.records.exhaustion import exhausted
 from enogu.core.records.interrupts import held
 
 VERBS = MappingProxyType(
@@ -58,6 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"enogu: {where}{error.strerror or error}", file=sys.stderr)
         return 1
+    except Exception as error:
+        if wants := exhausted(error):
+            print(f"enogu: out of {wants}: {error}", file=sys.stderr)
+            return 1
+        raise  # a fault of ours, which a traceback helps to find
     except KeyboardInterrupt:
         print("\nenogu: stopped", file=sys.stderr)
         return 130  # 128 + SIGINT, as shells count

@@ -16,7 +16,8 @@ from enogu.core.records.errors import Failed, Refused
 from enogu.core.records.job import Job
 from enogu.core.records.posts import read_manifest
 from enogu.core.records.shards import Shards
-from enogu.latents.buckets import TABLES, Buckets, picked_sides
+from enogu.latents.buckets import TABLES, picked_sides
+from enogu.latents.config import LatentsConfig
 from enogu.latents.stage import assist
 from enogu.latents.statistics import bucket_table, pixel_figures
 from enogu.latents.survey import survey
@@ -115,13 +116,18 @@ def _buckets(args: argparse.Namespace) -> int:
     if not len(widths):
         raise Refused(f"{args.folder} knows the size of no picture")
     area = args.side**2
-    bounds = {"free": {}, f"sides <= {args.side}": {"max_side": args.side}, "no upscaling": {"upscale": False}}
+    bounds: dict[str, dict[str, Any]] = {
+        "free": {},
+        f"sides <= {args.side}": {"max_side": args.side},
+        "no upscaling": {"upscale": False},
+    }
     rows = [["table", "sides", "shapes", "megapixels", "kept", "cropped", "enlarged", "left out"]]
     for name in sorted(TABLES, reverse=True):
         for bound, settings in bounds.items():
             if name == "everydream2" and ("max_side" in settings or args.side not in picked_sides()):
                 continue  # its shapes are given
-            figures = survey(Buckets(area=area, step=args.step, table=name, **settings), widths, heights)
+            config = LatentsConfig(posts="", model="", area=area, step=args.step, buckets=name, **settings)
+            figures = survey(config.table, widths, heights)
             shares = [f"{figures[share]:.1%}" for share in ("kept", "cropped", "enlarged", "left_out")]
             rows.append([name, bound, f"{figures['shapes']:.0f}", f"{figures['megapixels']:.3g}", *shares])
     print(table(rows, "<<>>>>>>"))

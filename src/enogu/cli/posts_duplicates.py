@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from enogu.core.records.errors import Refused
+from enogu.core.records.posts import read_manifest
 from enogu.posts.duplicates import DISTANCE, best, grouped, seen
 
 
@@ -19,10 +19,7 @@ def arguments(way: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Group and show; * marks the post that where.distinct would keep."""
-    if not (args.folder / "manifest.parquet").exists():
-        raise Refused(f"{args.folder} is no finished posts stage: it has no manifest.parquet")
-    posts = pl.read_parquet(args.folder / "manifest.parquet")
-    posts = grouped(posts, seen(args.folder), args.distance)
+    posts = grouped(read_manifest(args.folder).frame, seen(args.folder), args.distance)
     kept = set(best(posts)["id"])
     groups = posts.group_by("group", maintain_order=True).agg("id", "image").filter(pl.col("id").list.len() > 1)
     groups = groups.sort(pl.col("id").list.len(), descending=True, maintain_order=True)

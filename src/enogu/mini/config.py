@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from enogu.core.networks.family import family
 from enogu.core.records.errors import Refused
 from enogu.core.records.reference import Ref
 
@@ -80,6 +81,7 @@ class VaeConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
+        family(self.family)
         for name in ("pictures", "images", "batch"):
             if getattr(self, name) < 1:
                 raise Refused(f"{name} = {getattr(self, name)} in [vae]: give at least 1")

@@ -1,6 +1,5 @@
 """Run the tasks of a plan: each once, each under its lock, each written to the ledger."""
 
-import errno
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from enogu.core.records.errors import Failed, Refused
+from enogu.core.records.exhaustion import exhausted
 from enogu.core.records.files import sweep
 from enogu.core.records.job import Job
 from enogu.core.records.progress import Progress
@@ -18,9 +18,6 @@ from enogu.recipe.kinds import runner
 from enogu.recipe.ledger import append, machine, peak_memory_bytes
 from enogu.recipe.lock import locked
 from enogu.recipe.plan import Plan, Task
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-SAID = ("No space left on device", "disk is full", "File too large", "requested and")  # by Rust, SQLite, Rust, NumPy
 
 
 class Watch(Protocol):
@@ -123,13 +120,16 @@ def _locked(plan: Plan, task: Task, watch: Watch) -> Iterator[None]:
 
 @contextmanager
 def _explained(id: str, work: Path) -> Iterator[None]:
-    """Turn what goes wrong at work into a failure of this stage, and a full disk into one that says what to do."""
+    """Turn what goes wrong at work into a failure of this stage, and a full machine into one that says what to do."""
     try:
         yield
     except (Refused, Failed) as error:
         raise Failed("\n".join(f"{id}: {line}" for line in str(error).splitlines())) from error
     except Exception as error:
-        if getattr(error, "errno", None) in FULL or any(words in str(error) for words in SAID):
+        wants = exhausted(error)
+        if wants == "disk":
             remedy = "make room and run the same command: it goes on"
             raise Failed(f"{id}: the disk under {work} is full, or takes no file so large; {remedy}") from error
+        if wants == "memory":
+            raise Failed(f"{id}: out of memory: {error}; try a smaller batch, or smaller pictures") from error
         raise

@@ -87,8 +87,9 @@ class GridConfig:
 def _lines(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
-        raise Refused(f"prompts_file = {str(path)!r}: {problem}; give a UTF-8 text file, one prompt per line") from None
+    except (OSError, UnicodeDecodeError) as error:
+        problem = error.strerror if isinstance(error, OSError) else "no text in UTF-8"
+        raise Refused(f"prompts_file = {str(path)!r}: {problem}; give a text file, one prompt per line") from None
     lines = [line for raw in text.splitlines() if (line := raw.strip()) and not line.startswith("#")]
     if not lines:
         raise Refused(f"prompts_file = {str(path)!r}: it holds no prompt")

@@ -75,6 +75,13 @@ def test_clip_skip_leaves_out_the_last_layers() -> None:
     torch.testing.assert_close(skipped, expected)
 
 
+@pytest.mark.parametrize("skip", [0, 3, 4])
+def test_clip_skip_leaves_a_layer(skip: int) -> None:
+    text = TextModel(family("mini-sd1").text)
+    with pytest.raises(Refused, match=f"clip_skip = {skip}: this text encoder has 2 layers; give 1 to 2"):
+        text(torch.zeros(1, 77, dtype=torch.int64), skip)
+
+
 def test_text_does_not_look_ahead() -> None:
     text = TextModel(family("mini-sd1").text).eval()
     tokens = torch.randint(0, 49406, (1, 77))

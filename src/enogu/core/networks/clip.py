@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from enogu.core.networks.family import TextWidths
 from enogu.core.networks.layers import attend
+from enogu.core.records.errors import Refused
 
 
 class Embeddings(nn.Module):
@@ -97,6 +98,10 @@ class TextModel(nn.Module):
         """(B, 77) -> (B, 77, C): the state `clip_skip` layers from the end, then the final norm (A1111's counting)."""
         x = self.embeddings(tokens)
         layers = list(self.encoder.layers)
+        if not 1 <= clip_skip <= len(layers):
+            raise Refused(
+                f"clip_skip = {clip_skip}: this text encoder has {len(layers)} layers; give 1 to {len(layers)}"
+            )
         for layer in layers[: len(layers) - clip_skip + 1]:
             x = layer(x)
         out: Tensor = self.final_layer_norm(x)

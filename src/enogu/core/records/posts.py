@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from enogu.core.records.errors import Refused
 from enogu.core.records.files import read_json
 
 CATEGORIES = ("general", "artist", "copyright", "character", "species", "meta")
@@ -59,5 +60,7 @@ class Manifest:
 
 def read_manifest(folder: Path) -> Manifest:
     """Read a posts folder's frozen manifest."""
+    if not (folder / "manifest.parquet").exists():
+        raise Refused(f"{folder} is no finished posts stage: it has no manifest.parquet")
     root = Path(read_json(folder / "posts.json")["root"])
     return Manifest(pl.read_parquet(folder / "manifest.parquet"), root if root.is_absolute() else folder / root)
