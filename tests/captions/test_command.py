@@ -72,3 +72,11 @@ def test_texts_names_what_was_not_fit(captioned, capsys):
     folder, _ = captioned([post(1, caption="solo, smile, sky, hat"), post(2, caption="A hat.")], sets=sets)
     assert main(["captions", "texts", str(folder)]) == 0
     assert capsys.readouterr().out == "text: sentence (1), tags (1)\n  post 1: tags: solo, smile, sky, hat\n"
+
+
+def test_what_there_is_nothing_of_is_said(captioned, capsys):
+    folder, _ = captioned([post(1)], drop_caption=0.999)
+    assert main(["captions", "preview", str(folder), "--epochs", "1"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "  epoch 0     0 tokens  (dropped)"
+    assert main(["captions", "texts", str(folder)]) == 0
+    assert "say no sentences" in capsys.readouterr().out

@@ -79,7 +79,7 @@ def _as_line(read: Reader, name: str, when: str, *, said: Said) -> str:
         place = next((place for place, end in enumerate(ends) if end > window), None)
         if place is not None:
             marked[place] = said[place]._replace(text=f"[{window}] {marked[place].text}")
-    return f"  {when:<9}{ends[-1] if ends else 0:>4} tokens  {text(marked, rules)}"
+    return f"  {when:<9}{ends[-1] if ends else 0:>4} tokens  {text(marked, rules) or '(dropped)'}"
 
 
 def _as_json(read: Reader, post: int, name: str, *, when: str, said: Said) -> str:
@@ -116,7 +116,10 @@ def _tokens(args: argparse.Namespace) -> int:
 
 
 def _texts(args: argparse.Namespace) -> int:
-    for group, told in read_json(args.folder / "captions.json")["texts"].items():
+    texts = read_json(args.folder / "captions.json")["texts"]
+    if not texts:
+        print("these captions say no sentences; a group of them, such as `text`, must stand in an `order`")
+    for group, told in texts.items():
         print(f"{group}: {_counts(told['kinds']) or 'none'}")
         for row in told["refused"]:
             print(f"  post {row['post']}: {row['kind']}: {row['text']}")
