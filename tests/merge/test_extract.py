@@ -19,6 +19,7 @@ from enogu.merge.adapters.config import ExtractConfig
 from enogu.merge.adapters.extract import Extracted, extract
 from enogu.merge.adapters.factors import Limits, factor
 from enogu.merge.config import MergeConfig
+from enogu.merge.inspection import inspect, report
 
 UNET = "model.diffusion_model."
 ATTENTION = f"{UNET}input_blocks.4.1.transformer_blocks.0.attn1.to_q.weight"
@@ -206,6 +207,23 @@ def test_the_header_says_what_uis_and_trainers_ask(tmp_path: Path) -> None:
     made = json.loads(header.metadata["enogu.extract"])
     assert made["formula"] == "tuned - base"
     assert len(made["models"]["base"]["sha256"]) == 64
+
+
+def test_an_inspection_tells_what_was_extracted_and_from_what(tmp_path: Path) -> None:
+    inputs = files(tmp_path, base=BASE, tuned=TUNED)
+    stage.merge(MergeConfig(formula="0.5*base + 0.5*tuned"), inputs, tmp_path / "half.safetensors")
+    models = {"half": tmp_path / "half.safetensors", "base": inputs["base"]}
+    extracted(tmp_path, formula="half - base", models=models, rank=4, conv_rank=2)
+    stage.merge(
+        MergeConfig(formula="base + style"), {**inputs, "style": tmp_path / "style.safetensors"}, tmp_path / "m"
+    )
+    text = report(inspect(tmp_path / "style.safetensors")).splitlines()
+    assert "  3 modules in UNet: LoRA, rank 2 to 4, alpha 2 to 4" in text
+    assert "  ss_network_dim: 4" in text
+    tree = text[text.index("  made as half - base") :]
+    assert [line.split(" (")[0].strip() for line in tree[1:]] == ["base", "half", "base", "tuned"]
+    assert tree[2].endswith("0.5*base + 0.5*tuned")
+    assert "half - base" in report(inspect(tmp_path / "m"))
 
 
 def test_a_difference_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from enogu.merge.adapters.description import RECIPE as EXTRACTION
 from enogu.merge.lineage import RECIPE, WEBUI_MODELS, WEBUI_RECIPE, decoded
 
+ENOGU = (RECIPE, EXTRACTION)
 MECHA = "mecha_recipe"
 WEBUI_PARENTS = (  # A1111, then SuperMerger: which field of its recipe holds a parent's SHA-256
     ("primary_model_hash", "secondary_model_hash", "tertiary_model_hash"),
@@ -14,9 +16,10 @@ WEBUI_PARENTS = (  # A1111, then SuperMerger: which field of its recipe holds a 
 
 def ancestry(metadata: Mapping[str, str]) -> dict[str, Any] | None:
     """Return a tree of {"recipe", "name", "sha256", "parents"}, or None if the header tells nothing."""
-    if RECIPE in metadata:
-        own = decoded(metadata[RECIPE])
-        return _enogu(own) if isinstance(own, dict) else {"recipe": str(own), "parents": []}
+    for recipe in ENOGU:
+        if recipe in metadata:
+            own = decoded(metadata[recipe])
+            return _enogu(own) if isinstance(own, dict) else {"recipe": str(own), "parents": []}
     if WEBUI_RECIPE in metadata:
         known = decoded(metadata.get(WEBUI_MODELS, "{}"))
         return _webui(decoded(metadata[WEBUI_RECIPE]), known if isinstance(known, dict) else {}, seen=())
@@ -28,7 +31,8 @@ def ancestry(metadata: Mapping[str, str]) -> dict[str, Any] | None:
 def _enogu(made: Mapping[str, Any]) -> dict[str, Any]:
     parents = []
     for name, parent in dict(made.get("models", {})).items():
-        beneath = _enogu(parent["merge"]) if isinstance(parent.get("merge"), dict) else {"parents": []}
+        made_by = (parent.get(recipe.removeprefix("enogu.")) for recipe in ENOGU)
+        beneath: dict[str, Any] = next((_enogu(made) for made in made_by if isinstance(made, dict)), {"parents": []})
         parents.append({**beneath, "name": f"{name} ({parent.get('title', name)})", "sha256": parent.get("sha256")})
     return {"recipe": str(made.get("formula", "")), "parents": parents}
 

@@ -16,6 +16,7 @@ from enogu.core.networks.layouts import Fit, Layout, find_layout, fits
 from enogu.core.networks.prediction import measured
 from enogu.core.networks.source import Source, open_source
 from enogu.core.records.progress import Progress, silent
+from enogu.merge.adapters.summary import lines as adapter_lines
 from enogu.merge.adapters.summary import summary, told
 from enogu.merge.ancestry import ancestry
 from enogu.merge.statistic import Statistic
@@ -24,6 +25,14 @@ LISTED = 8  # odd keys that the text shows of each kind; the data has all
 TOLD = (
     "modelspec.",
     "ss_base_model_version",
+    "ss_network_",
+    "ss_output_name",
+    "ss_sd_model_",
+    "ss_new_sd_model_hash",
+    "ss_training_comment",
+    "ss_resolution",
+    "ss_clip_skip",
+    "lora_adapter_metadata",
     "ss_num_train_images",
     "ss_num_epochs",
     "ss_steps",
@@ -58,7 +67,7 @@ def inspect(path: Path, *, deep: bool = True, progress: Progress = silent) -> di
             "renamed": source.renamed,
             "metadata": dict(header.metadata),
             "ancestry": ancestry(header.metadata),
-            "adapter": summary(header),
+            "adapter": summary(source, deep=deep),
         }
     if deep:
         _look_inside(path, found, header, progress=progress)
@@ -69,6 +78,7 @@ def report(found: dict[str, Any]) -> str:
     """Return an inspection as text."""
     what = told(found["adapter"]) if found["adapter"] else found["family"] or "of no known family"
     lines = [f"{found['file']}: {what}, {found['bytes'] / 2**20:,.1f} MiB"]
+    lines += [f"  {line}" for line in adapter_lines(found["adapter"])] if found["adapter"] else []
     if found["architecture"]:
         lines.append(f"  {found['architecture']}, made for {found['resolution']} pixels")
     predicts = found["prediction"]

@@ -45,14 +45,8 @@ class Lineage:
 
     def _recipe(self, hashes: Mapping[str, str]) -> dict[str, Any]:
         """Return everything needed to make the file again, with the parents' own recipes beneath."""
-        parents = {name: {"sha256": hashes[name], **self._parent(name)} for name in self.plan.sources}
+        parents = {name: {"sha256": hashes[name], **parent(name, self.headers[name])} for name in self.plan.sources}
         return {"enogu": __version__, **asdict(self.plan.config), "models": parents}
-
-    def _parent(self, name: str) -> dict[str, Any]:
-        metadata = self.headers[name].metadata
-        own = {key.removeprefix("enogu."): text for key, text in metadata.items() if key.startswith("enogu.")}
-        made = {key: decoded(text) for key, text in own.items() if key != "family"}
-        return {"title": self._title(name), **made}
 
     def _title(self, name: str) -> str:
         return self.headers[name].metadata.get("modelspec.title", name)
@@ -93,6 +87,13 @@ class Lineage:
                 "sd_merge_recipe": made,
             }
         return known
+
+
+def parent(name: str, header: Header) -> dict[str, Any]:
+    """Return what a parent's header says of it: its title, and how enogu made it."""
+    own = {key.removeprefix("enogu."): text for key, text in header.metadata.items() if key.startswith("enogu.")}
+    made = {key: decoded(text) for key, text in own.items() if key != "family"}
+    return {"title": header.metadata.get("modelspec.title", name), **made}
 
 
 def decoded(text: str) -> Any:

@@ -8,13 +8,13 @@ from typing import Any
 from enogu import __version__
 from enogu.core.networks.header import Header
 from enogu.core.networks.layouts import Layout
-from enogu.core.networks.prediction import prediction
+from enogu.core.networks.prediction import SPEC_WORDS, prediction
 from enogu.core.networks.stream import HASH_PLACEHOLDER
 from enogu.merge.adapters.config import ExtractConfig
+from enogu.merge.lineage import parent
 
 RECIPE = "enogu.extract"
 VERSIONS = {"sd1": "sd_v1", "sd2": "sd_v2", "sdxl": "sdxl_base_v1-0"}  # kohya's ss_base_model_version
-SPEC_WORDS = {"eps": "epsilon", "v": "v", "edm": "edm"}
 
 
 def describe(
@@ -26,14 +26,13 @@ def describe(
     hashes: Mapping[str, str],
 ) -> dict[str, str]:
     """Return the metadata."""
-    names = {name: header.metadata.get("modelspec.title", name) for name, header in headers.items()}
-    parents = {name: {"sha256": hashes[name], "title": names[name]} for name in headers}
+    parents = {name: {"sha256": hashes[name], **parent(name, header)} for name, header in headers.items()}
     return {
         "format": "pt",
         **_kohya(config, layout),
         **_spec(headers, layout),
         "modelspec.title": title,
-        "modelspec.merged_from": ",".join(name.replace(",", " ") for name in names.values()),
+        "modelspec.merged_from": ",".join(each["title"].replace(",", " ") for each in parents.values()),
         "ss_output_name": title,
         RECIPE: json.dumps({"enogu": __version__, **asdict(config), "models": parents}, sort_keys=True),
     }

@@ -1,12 +1,12 @@
-"""What an adapter file is: its kinds, its ranks, the family that it was made for."""
+"""What an adapter file is: the family that it was made for, and its kinds, ranks and alphas by component."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from enogu.core.networks.header import Header
-from enogu.core.networks.keys import place
+from enogu.core.networks.keys import NAMES, place
 from enogu.core.networks.layouts import layouts
+from enogu.core.networks.stream import Reader
 from enogu.merge.adapters.binding import family
 from enogu.merge.adapters.modules import gather, is_adapter
 from enogu.merge.adapters.names import names
@@ -24,30 +24,41 @@ KINDS: Mapping[str, tuple[str, str]] = {
 }
 
 
-def summary(header: Header) -> dict[str, Any] | None:
-    """Return what an adapter's header tells, or None for another file."""
+def summary(file: Reader, *, deep: bool) -> dict[str, Any] | None:
+    """Return what an adapter tells, or None for another file; `deep` reads its alphas, too."""
+    header = file.header
     if not is_adapter(header.tensors):
         return None
     found, (best, fitting) = gather(header.tensors), family(header)
-    places = names(layouts()[best].shapes)
-    kinds: Counter[str] = Counter()
-    ranks: Counter[int] = Counter()
-    components: Counter[str] = Counter()
+    places, kinds = names(layouts()[best].shapes), Counter[tuple[str, str, int, float | None]]()
     for module, parts in found.parts.items():
         kind, factor = next((KINDS[part] for part in KINDS if part in parts), ("unknown", ""))
-        kinds[f"DoRA of {kind}" if parts.keys() & {"magnitude", "row_magnitude"} else kind] += 1
-        ranks[header.tensors[parts[factor]].shape[0] if factor else 0] += 1
+        kind = f"DoRA of {kind}" if parts.keys() & {"magnitude", "row_magnitude"} else kind
+        rank = header.tensors[parts[factor]].shape[0] if factor else 0
         site = places.find(module)
-        components[place(site.weight).component if site else "other"] += 1
+        alpha = float(file.tensor(parts["alpha"]).reshape(-1)[0]) if deep and "alpha" in parts else None
+        kinds[place(site.weight).component if site else "other", kind, rank, alpha] += 1
+    rows = [
+        {"component": component, "kind": kind, "rank": rank or None, "alpha": alpha, "modules": count}
+        for (component, kind, rank, alpha), count in sorted(kinds.items(), key=lambda item: (item[0][:3], -item[1]))
+    ]
     return {
         "family": best if fitting else None,
         "fitting": fitting,
         "modules": len(found.parts),
-        "kinds": dict(kinds.most_common()),
-        "ranks": {rank: count for rank, count in sorted(ranks.items()) if rank},
-        "components": dict(components.most_common()),
+        "kinds": _sums(rows, "kind"),
+        "ranks": dict(sorted(_sums(rows, "rank").items())),
+        "components": _sums(rows, "component"),
+        "parts": rows,
         "unread": dict(found.unread),
     }
+
+
+def _sums(rows: Sequence[Mapping[str, Any]], by: str) -> dict[Any, int]:
+    sums: Counter[Any] = Counter()
+    for row in rows:
+        sums[row[by]] += row["modules"]
+    return {value: count for value, count in sums.most_common() if value is not None}
 
 
 def told(found: Mapping[str, Any]) -> str:
@@ -57,6 +68,25 @@ def told(found: Mapping[str, Any]) -> str:
     rank = f", rank {ranks[0]}" + (f" to {ranks[-1]}" if len(ranks) > 1 else "") if ranks else ""
     where = f" for {found['family']}" if found["family"] else " for no known family"
     return f"an adapter{where} ({kinds}{rank}; modules: {_counted(found['components'])})"
+
+
+def lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for every kind in every component."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in found["parts"]:
+        groups.setdefault((row["component"], row["kind"]), []).append(row)
+    for (component, kind), rows in groups.items():
+        spans = (_span(name, [row[name] for row in rows if row[name] is not None]) for name in ("rank", "alpha"))
+        count = sum(row["modules"] for row in rows)
+        where = "without a place" if component == "other" else f"in {NAMES[component]}"
+        yield f"{count:,} modules {where}: {', '.join([kind, *filter(None, spans)])}"
+
+
+def _span(name: str, values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    return f"{name} {low:g}" + (f" to {high:g}" if high > low else "")
 
 
 def _counted(components: Mapping[str, int]) -> str:
