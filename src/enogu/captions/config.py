@@ -89,6 +89,7 @@ class CaptionsConfig:
     year_number: bool = True  # also "year 2019"
 
     # sentences
+    nl: Annotated[str | None, Ref("nl")] = None  # a stage that had a program write sentences
     texts: str = ""  # a file of sentences (Parquet, CSV, JSON lines); empty: the posts' own columns
     text_key: str = "id"  # the column by which that file names posts: id, md5 or image
     text_columns: Mapping[str, str] = field(default_factory=lambda: {"text": "caption"})  # {group: column}
@@ -108,9 +109,12 @@ class CaptionsConfig:
         """Refuse what no caption can follow."""
         if not self.sets:
             raise Refused("sets is empty: name at least one caption set, as in sets = { tags = {} }")
-        if self.texts and (silent := set(self.text_columns) - set(self.said())):
+        if self.texts and self.nl:
+            raise Refused(f"texts = {self.texts!r} and nl = {self.nl!r} in [captions]: sentences come from one of them")
+        given = "texts" if self.texts else "nl"
+        if (self.texts or self.nl) and (silent := set(self.text_columns) - set(self.said())):
             raise Refused(
-                f"texts is given, but no order says the group {min(silent)!r}: put it into `order` or a set's"
+                f"{given} is given, but no order says the group {min(silent)!r}: put it into `order` or a set's"
             )
         for name, group in self.groups.items():
             self._check_own_group(name, group)

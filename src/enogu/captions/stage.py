@@ -10,6 +10,7 @@ from polars.io.plugins import register_io_source
 
 from enogu.captions.compose import Composer, batches, composer, needed
 from enogu.captions.config import CaptionsConfig
+from enogu.captions.nl.stage import TEXTS
 from enogu.captions.ragged import RaggedWriter
 from enogu.captions.reading import reader
 from enogu.captions.record import SCHEMA, record, spelt, with_sentences
@@ -28,9 +29,10 @@ def run(config: CaptionsConfig, job: Job) -> dict[str, Any]:
     """Write captions.parquet, captions.json, packed/ and tokens.json; return counts and token lengths."""
     folder, packed = job.one("posts"), job.out / "packed"
     posts, everyone = pl.scan_parquet(folder / "manifest.parquet"), pl.scan_parquet(folder / "posts.parquet")
+    texts = str(job.one("nl") / TEXTS) if config.nl else config.texts
     told = {
         group: store(found, packed / group)
-        for group, found in sources(posts, config.texts, config.text_key, columns=config.text_columns).items()
+        for group, found in sources(posts, texts, config.text_key, columns=config.text_columns).items()
         if group in config.said()
     }
     made = composer(posts, everyone.select(*NUMBERS), config, texts={group: packed / group for group in told})

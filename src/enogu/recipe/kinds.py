@@ -38,6 +38,7 @@ KINDS = MappingProxyType(
         ),
         "sightings": Kind(config="enogu.tagging.config:SightingsConfig", run="enogu.tagging.stage:run_sightings"),
         "tagged": Kind(config="enogu.tagging.config:TaggedConfig", run="enogu.tagging.stage:run_tagged"),
+        "nl": Kind(config="enogu.captions.nl.config:NlConfig", run="enogu.captions.nl.stage:run", paths=("folder",)),
         "captions": Kind(
             config="enogu.captions.config:CaptionsConfig",
             run="enogu.captions.stage:run",
