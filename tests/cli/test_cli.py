@@ -2,7 +2,10 @@
 
 import errno
 import io
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
@@ -19,6 +22,8 @@ from enogu.recipe.plan import plan
 from enogu.recipe.reading import read
 from tests import pretend
 
+ROOT = Path(__file__).parents[2]
+
 
 def test_help_lists_the_verbs_that_there_are(capsys):
     assert main(["--help"]) == 0
@@ -30,6 +35,14 @@ def test_help_lists_the_verbs_that_there_are(capsys):
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"enogu {enogu.__version__}\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize(("onto", "status", "said"), [("&-", 0, ""), ("/dev/full", 1, "No space left on device\n")])
+def test_an_output_that_takes_nothing(onto, status, said):
+    line = f"{sys.executable} -m enogu --version >{onto}"
+    ended = subprocess.run(line, shell=True, capture_output=True, text=True, cwd=ROOT / "src")
+    assert (ended.returncode, ended.stderr.removeprefix("enogu: ")) == (status, said)
 
 
 def test_an_unknown_verb(capsys):

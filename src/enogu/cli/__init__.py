@@ -33,20 +33,9 @@ VERBS = MappingProxyType(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status: 0 done, 1 failed while working, 2 refused before any work."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given or given[0] in ("-h", "--help"):
-        print(_help())
-        return 0 if given else 2
-    if given[0] in ("-V", "--version"):
-        print(f"enogu {__version__}")
-        return 0
     try:
-        if given[0] not in VERBS:
-            raise unknown("verb", given[0], VERBS)
-        with held():
-            module = importlib.import_module(f"enogu.cli.{given[0]}")
-        status = int(module.run(module.parser().parse_args(given[1:])))
-        sys.stdout.flush()
+        status = _run(list(sys.argv[1:] if arguments is None else arguments))
+        print(end="", flush=True)  # a disk that is full is told now, not when Python exits
         return status
     except (Refused, Failed) as error:
         for line in str(error).splitlines():
@@ -67,6 +56,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nenogu: stopped", file=sys.stderr)
         return 130  # 128 + SIGINT, as shells count
+
+
+def _run(given: list[str]) -> int:
+    if not given or given[0] in ("-h", "--help"):
+        print(_help())
+        return 0 if given else 2
+    if given[0] in ("-V", "--version"):
+        print(f"enogu {__version__}")
+        return 0
+    if given[0] not in VERBS:
+        raise unknown("verb", given[0], VERBS)
+    with held():
+        module = importlib.import_module(f"enogu.cli.{given[0]}")
+    return int(module.run(module.parser().parse_args(given[1:])))
 
 
 def _help() -> str:

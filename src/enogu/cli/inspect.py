@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="A checkpoint is a .safetensors file, a .ckpt (what is in it is not run), or a diffusers folder.",
     )
     verb.add_argument("files", metavar="FILE", type=Path, nargs="+", help="two are compared; of others each is told")
-    verb.add_argument("--json", action="store_true", help="print everything as JSON")
+    verb.add_argument("--json", action="store_true", help="print everything as JSON, of several a list")
     verb.add_argument("--quick", action="store_true", help="read the header only: no hashes, no look for damage")
     verb.add_argument("--picture", type=Path, metavar="PNG", help="of two files: also draw the differences (or SVG)")
     verb.add_argument(
@@ -48,10 +48,14 @@ def run(args: argparse.Namespace) -> int:
         return _compare(args, line)
     if args.picture:
         raise Refused("--picture draws how two files differ; give two")
+    told = []
     for path in args.files:
-        found = inspect(path, deep=not args.quick, progress=line)
+        told.append(inspect(path, deep=not args.quick, progress=line))
         line.clear()
-        print(json.dumps(found, indent=1, ensure_ascii=False) if args.json else report(found))
+        if not args.json:
+            print(report(told[-1]))
+    if args.json:
+        print(json.dumps(told if len(told) > 1 else told[0], indent=1, ensure_ascii=False))
     return 0
 
 
