@@ -261,6 +261,21 @@ def test_every_spelling_finds_its_place(tmp_path: Path, up: str, down: str) -> N
     np.testing.assert_allclose(found, (noise(6, 3).double() @ noise(3, 8).double()).numpy(), rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lora_te1_text_model_encoder_layers_0_mlp_fc1",
+        "text_encoder.text_model.encoder.layers.0.mlp.fc1",
+        "text_encoder.encoder.layers.0.mlp.fc1",
+        "conditioner.embedders.0.transformer.text_model.encoder.layers.0.mlp.fc1",
+    ],
+)
+def test_text_encoders_are_spelt_as_any_transformers_does(tmp_path: Path, name: str) -> None:
+    style = {f"{name}.lora_B.weight": noise(12, 2), f"{name}.lora_A.weight": noise(2, 4)}
+    found = change(tmp_path, f"{CLIP}.weight", style)
+    np.testing.assert_allclose(found, (noise(12, 2).double() @ noise(2, 4).double()).numpy(), rtol=1e-12)
+
+
 # sha256 of "name [shape]" lines of every weight of diffusers 0.42.1's UNet2DConditionModel in the two configurations
 @pytest.mark.parametrize(
     ("family", "digest"),

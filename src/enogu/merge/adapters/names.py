@@ -43,11 +43,11 @@ class Names:
         for prefix, component in _prefixes().items():
             if text.startswith(prefix):
                 name = text.removeprefix(prefix)
-                found = self.sites.get((component, name))
-                if found is None and component == "te1":  # the refiner has only the second text encoder
-                    found = None if self._has("te1") else self.sites.get(("te2", name))
-                if found:
-                    return found
+                if component == "te1" and not self._has("te1"):  # the refiner has only the second text encoder
+                    component = "te2"
+                for word in (name, f"text_model_{name}"):  # transformers 5 says the latter no more
+                    if found := self.sites.get((component, word)):
+                        return found
         return None
 
     def kohya(self, site: Site, *, ldm: bool) -> str:
