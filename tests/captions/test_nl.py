@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from enogu.captions.config import CaptionsConfig, CaptionSet
@@ -51,8 +52,8 @@ def program(folder: Path, body: str) -> tuple[str, ...]:
     return sys.executable, str(path)
 
 
-def lines(path: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+def rows(path: Path) -> list[dict[str, object]]:
+    return pl.read_parquet(path).to_dicts()
 
 
 def test_the_example_s_sentences_reach_the_captions(posts: Path, tmp_path: Path) -> None:
@@ -106,12 +107,12 @@ def test_every_bad_answer_is_listed_and_the_rest_goes_on(posts: Path, tmp_path: 
         "tags": 1,
         "too long": 1,
     }
-    listed = lines(tmp_path / "nl" / "faults.jsonl")
+    listed = rows(tmp_path / "nl" / "faults.parquet")
     assert {"post": 2, "fault": "tags", "text": "1girl, solo, blue hair, smile"} in listed
     assert {"not by the schema: text is missing", "not by the schema: 'score' is not in the schema"} <= {
         row["fault"] for row in listed
     }
-    assert lines(tmp_path / "nl" / "texts.jsonl") == [{"id": 1, "caption": "A girl smiles at the sea."}]
+    assert rows(tmp_path / "nl" / "texts.parquet") == [{"id": 1, "caption": "A girl smiles at the sea."}]
 
 
 def test_half_a_letter_is_no_trouble() -> None:
@@ -131,7 +132,7 @@ def test_a_program_that_dies_of_one_picture_goes_on_with_the_next_batch(posts: P
     """
     summary = ask(posts, tmp_path / "nl", *program(tmp_path, body), batch=3)
     assert summary == {"posts": 6, "texts": 3, "faults": {"missing": 1, "no answer": 2}}
-    assert "out of memory" in str(lines(tmp_path / "nl" / "faults.jsonl")[0]["fault"])
+    assert "out of memory" in str(rows(tmp_path / "nl" / "faults.parquet")[0]["fault"])
 
 
 @pytest.mark.parametrize(
@@ -189,3 +190,5 @@ def test_answers_given_before_a_kill_are_not_asked_for_again(posts: Path, tmp_pa
     assert ask(posts, out, *command) == {"posts": 6, "texts": 5, "faults": {"missing": 1}}
     for number in range(1, 6):
         assert Path(f"{noted}{number}").read_text().split() == [str(number)]
+    assert ask(posts, out, *command)["texts"] == 5  # killed between its last file and the end: nobody is asked again
+    assert Path(f"{noted}1").read_text().split() == ["1"]

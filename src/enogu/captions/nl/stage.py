@@ -1,6 +1,5 @@
 """Ask a program about every picture, keep what can be said, list what cannot."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from enogu.captions.nl.answers import Answer, Journal, parsed
+from enogu.captions.nl.answers import SCHEMA, Answer, Journal, parsed
 from enogu.captions.nl.config import NlConfig
 from enogu.captions.nl.program import Ended, Program
 from enogu.captions.texts import REPAIRED, SENTENCE, usable
@@ -18,29 +17,33 @@ from enogu.core.records.picture import PictureError, read_bytes
 from enogu.core.records.posts import CATEGORIES, Manifest, read_manifest
 from enogu.core.records.progress import Progress
 
-TEXTS = "texts.jsonl"  # {"id", "caption"}: what [captions] reads
-FAULTS = "faults.jsonl"  # {"post", "fault", "text"}
+ANSWERS = "answers.jsonl"  # every answer as it came
+TEXTS = "texts.parquet"  # id, caption: what [captions] reads
+FAULTS = "faults.parquet"  # post, text, fault
 SILENT = "no answer"
 JUDGED = 20_000  # answers at a time
 
 
 def run(config: NlConfig, job: Job) -> dict[str, Any]:
-    """Write texts.jsonl and faults.jsonl; answers.jsonl has every answer as it came, and is gone on from."""
+    """Write texts.parquet and faults.parquet; until they are there, answers.jsonl is gone on from."""
     manifest = read_manifest(job.one("posts"))
     folder, log = Path(config.folder).absolute(), job.out / "program.log"
     program = Program(command=config.command, folder=folder, log=log, patience=config.patience)
     program.check()
     job.out.mkdir(parents=True, exist_ok=True)
-    with Journal(job.out / "answers.jsonl") as journal:
-        there = journal.posts()
-        left = [row for row, post in enumerate(manifest.frame["id"]) if post not in there]
-        before = len(manifest.frame) - len(left)
-        for start in range(0, len(left), config.batch):
-            rows = left[start : start + config.batch]
-            _ask(program, journal, manifest, rows=rows, before=before + start, progress=job.progress)
-        counts = _judge(journal, config, job.out)
-    texts = counts.pop("")
-    return {"posts": len(manifest.frame), "texts": texts, "faults": dict(sorted(counts.items()))}
+    if not (job.out / TEXTS).exists():
+        with Journal(job.out / ANSWERS) as journal:
+            there = journal.posts()
+            left = [row for row, post in enumerate(manifest.frame["id"]) if post not in there]
+            before = len(manifest.frame) - len(left)
+            for start in range(0, len(left), config.batch):
+                rows = left[start : start + config.batch]
+                _ask(program, journal, manifest, rows=rows, before=before + start, progress=job.progress)
+            _judge(journal, config, job.out)
+    (job.out / ANSWERS).unlink(missing_ok=True)
+    reasons = pl.read_parquet(job.out / FAULTS, columns=["fault"])["fault"].str.replace(r"(?s):.*", "")
+    texts = pl.scan_parquet(job.out / TEXTS).select(pl.len()).collect().item()
+    return {"posts": len(manifest.frame), "texts": texts, "faults": dict(sorted(reasons.value_counts().rows()))}
 
 
 def _ask(
@@ -92,22 +95,19 @@ def _request(manifest: Manifest, row: int, scratch: Path) -> dict[str, Any]:
     return {"post": post["id"], "path": str(path), "tags": tags}
 
 
-def _judge(journal: Journal, config: NlConfig, out: Path) -> Counter[str]:
-    """Write what is fit to be said and what is not; return how many there are of each fault, of none under ""."""
-    counts = Counter({"": 0})
-    with (
-        atomic_path(out / TEXTS) as good_path,
-        atomic_path(out / FAULTS) as bad_path,
-        good_path.open("wb") as good,
-        bad_path.open("wb") as bad,
-    ):
-        for batch in journal.batches(JUDGED):
-            found = _with_faults(batch, config.longest)
-            fit = found.filter(fault="")
-            fit.select(id="post", caption="text").write_ndjson(good)
-            found.filter(pl.col("fault") != "").select("post", "fault", "text").write_ndjson(bad)
-            counts.update(dict(found["fault"].str.replace(r"(?s):.*", "").value_counts().rows()))
-    return counts
+def _judge(journal: Journal, config: NlConfig, out: Path) -> None:
+    """Write what is fit to be said and what is not."""
+    with TemporaryDirectory(dir=out) as scratch:
+        good, bad = Path(scratch, "good"), Path(scratch, "bad")
+        with good.open("wb") as texts, bad.open("wb") as faults:
+            for batch in journal.batches(JUDGED):
+                found = _with_faults(batch, config.longest)
+                found.filter(fault="").select(id="post", caption="text").write_ndjson(texts)
+                found.filter(pl.col("fault") != "").select(*SCHEMA).write_ndjson(faults)
+        for path, name, schema in ((bad, FAULTS, SCHEMA), (good, TEXTS, {"id": pl.Int64, "caption": pl.String})):
+            rows = pl.scan_ndjson(path, schema=schema) if path.stat().st_size else pl.LazyFrame(schema=schema)
+            with atomic_path(out / name) as part:
+                rows.sink_parquet(part)
 
 
 def _with_faults(batch: pl.DataFrame, longest: int) -> pl.DataFrame:
