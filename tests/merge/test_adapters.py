@@ -463,6 +463,38 @@ def test_the_verb_shows_which_tensors_a_number_hits(tmp_path: Path, capsys: pyte
     assert "1 merged as base + 0.5*style" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        ({"lora_up.weight": noise(6, 3)}, "has the part 'up' without the other"),
+        ({"lora_up.weight": noise(6, 3), "lora_down.weight": noise(2, 8)}, "ranks 3 and 2"),
+        ({**lora(True)[0], "alpha": torch.ones(3)}, r"its alpha has the shape \[3\], not one number"),
+        ({**lora(True)[0], "dora_scale": torch.ones(5, 1)}, r"sizes are \[5, 1\] beside a weight of \[6, 8\]"),
+        ({**lora(True)[0], "dora_scale": torch.ones(())}, "one per output or per input channel"),
+        ({"hada_w1_a": noise(6, 3), "hada_w1_b": noise(3, 8)}, "do not fit together.*w2_a"),
+        (
+            {"lokr_w1": noise(3, 4), "lokr_w2": noise(3, 2)},
+            "changes a weight of 9 × 8, but .* is .6, 8. here: the file is",
+        ),
+    ],
+)
+def test_a_damaged_module_is_named(tmp_path: Path, parts: dict[str, Tensor], says: str) -> None:
+    style = {**named(LINEAR, parts), **named(CLIP, {"diff": noise(12, 4)})}
+    with pytest.raises(Refused, match=f"style.safetensors: {NAMES[LINEAR]}.*{says}"):
+        baked(tmp_path, "base + style", style)
+    assert inspect(tmp_path / "style.safetensors", deep=True)["adapter"]["modules"] == 2
+
+
+def test_biases_without_a_place_are_told(tmp_path: Path) -> None:
+    style = {**named(LINEAR, {**lora(True)[0], "diff_b": noise(6)}), **named(CONV, {"diff_b": noise(5)})}
+    files = {"base": file(tmp_path, "base", checkpoint()), "style": file(tmp_path, "style", style)}
+    with pytest.raises(Refused, match="changes a bias of 5 elements where 6 are"):
+        stage.read_headers(files)
+    files["style"] = file(tmp_path, "style", named(LINEAR, {**lora(True)[0], "diff_b": noise(6)}))
+    plan = make_plan(MergeConfig(formula="base + style"), stage.read_headers(files))
+    assert f"style: 1 of 2 modules have no place in the model: the bias of {NAMES[LINEAR]}" in plan.warnings
+
+
 def test_an_inspection_tells_what_an_adapter_is(tmp_path: Path) -> None:
     module = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
     style = {f"{module}.lora_up.weight": noise(320, 4), f"{module}.lora_down.weight": noise(4, 768)}

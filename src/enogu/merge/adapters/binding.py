@@ -16,6 +16,7 @@ from enogu.merge.adapters.decode import decode
 from enogu.merge.adapters.modules import Modules, gather
 from enogu.merge.adapters.names import Names, Shapes, Site, names
 
+BIASES = frozenset({"bias", "up_bias"})
 SCALED = {"alpha", "diff", "k1", "k2"}  # parts beside which no alpha is missed
 SHOWN = 3  # names that a message gives
 PEFT_SETTINGS = "lora_adapter_metadata"  # diffusers' name for PEFT's configuration in the header
@@ -76,6 +77,13 @@ class Coverage:
 
 def bind(file: Reader, shapes: Shapes) -> tuple[list[Bound], Coverage]:
     """Find the place of every module, or refuse the file with the likely reason."""
+    try:
+        return _bound(file, shapes)
+    except Refused as problem:
+        raise Refused(f"{file.path}: {problem}") from None
+
+
+def _bound(file: Reader, shapes: Shapes) -> tuple[list[Bound], Coverage]:
     found = gather(file.header.tensors)
     places, settings = names(shapes), _settings(file)
     bound, unknown = [], []
@@ -84,14 +92,13 @@ def bind(file: Reader, shapes: Shapes) -> tuple[list[Bound], Coverage]:
         if site is None:
             unknown.append(module)
             continue
-        placed = [
-            *_weight(module, parts, site, header=file.header, settings=settings),
-            *_bias(module, parts, site, shapes=shapes),
-        ]
-        bound += placed
-        unknown += [] if placed else [module]
+        weight = list(_weight(module, parts, site, header=file.header, settings=settings))
+        bias = list(_bias(module, parts, site, shapes=shapes, header=file.header))
+        bound += [*weight, *bias]
+        unknown += [] if weight or bias else [module]
+        unknown += [f"the bias of {module}"] if not bias and parts.keys() & BIASES else []
     if not bound or len(unknown) > len(bound):
-        raise Refused(f"{file.path}: {_misfit(found, file.header, unknown)}")
+        raise Refused(_misfit(found, file.header, unknown))
     unscaled = sum(module.alpha is None and not SCALED & {part for part, _ in module.parts} for module in bound)
     return bound, Coverage(len(bound), tuple(unknown), found.unread, found.other, unscaled)
 
@@ -99,25 +106,36 @@ def bind(file: Reader, shapes: Shapes) -> tuple[list[Bound], Coverage]:
 def _weight(
     module: str, parts: Mapping[str, str], site: Site, *, header: Header, settings: Mapping[str, Any]
 ) -> Iterator[Bound]:
-    kept = tuple(
-        (part, key) for part, key in parts.items() if part not in ("magnitude", "row_magnitude", "bias", "up_bias")
-    )
-    size = measure(module, dict(kept), header)
+    kept = _of_weight(parts)
+    size = measure(module, kept, header)
     if size is None:
         return
+    if "alpha" in parts and header.tensors[parts["alpha"]].numel != 1:
+        raise Refused(f"{module}: its alpha has the shape {list(header.tensors[parts['alpha']].shape)}, not one number")
     if (size[0], math.prod(size)) != (site.shape[0], math.prod(site.shape)):
         raise Refused(
             f"{module} changes a weight of {size[0]:,} × {size[1]:,}, but {site.weight} is {list(site.shape)} here: "
-            f"{_family(header) or 'the adapter was made for another family'}"
+            f"the file is damaged, or was made for another family{_family(header, ' (', ')')}"
         )
     magnitude = parts.get("magnitude") or parts.get("row_magnitude") or ""
     by_row = "row_magnitude" in parts or not magnitude or header.tensors[magnitude].shape[:1] == site.shape[:1]
-    alone = kept if "diff" not in parts else (("diff", parts["diff"]),)
+    if magnitude and header.tensors[magnitude].numel != site.shape[0 if by_row else 1]:
+        told = f"{list(header.tensors[magnitude].shape)} beside a weight of {list(site.shape)}"
+        raise Refused(f"{module}: DoRA's sizes are {told}; there must be one per output or per input channel")
+    alone = tuple(kept.items()) if "diff" not in parts else (("diff", parts["diff"]),)
     yield Bound(module, site, site.weight, alone, size, _alpha(module, settings), magnitude, by_row)
 
 
-def _bias(module: str, parts: Mapping[str, str], site: Site, *, shapes: Shapes) -> Iterator[Bound]:
+def _of_weight(parts: Mapping[str, str]) -> dict[str, str]:
+    return {part: key for part, key in parts.items() if part not in {"magnitude", "row_magnitude", *BIASES}}
+
+
+def _bias(module: str, parts: Mapping[str, str], site: Site, *, shapes: Shapes, header: Header) -> Iterator[Bound]:
     if "bias" in parts and site.bias in shapes:
+        if (count := header.tensors[parts["bias"]].numel) != site.shape[0]:
+            raise Refused(
+                f"{module} changes a bias of {count:,} elements where {site.shape[0]:,} are: the file is damaged"
+            )
         yield Bound(module, site, site.bias, (("diff", parts["bias"]),), (site.shape[0], 1), None)
 
 
@@ -146,17 +164,35 @@ def family(header: Header) -> tuple[str, int]:
 
 
 def _agreement(found: Modules, header: Header, places: Names) -> int:
-    count = 0
-    for module, parts in found.parts.items():
-        kept = {part: key for part, key in parts.items() if "magnitude" not in part and "bias" not in part}
-        site, size = places.find(module), measure(module, kept, header)
-        count += bool(site and size and (size[0], math.prod(size)) == (site.shape[0], math.prod(site.shape)))
-    return count
+    sizes = {module: size for module in found.parts if (size := _size(module, found.parts[module], header))}
+    sites = {module: places.find(module) for module in sizes}
+    return sum(
+        (size[0], math.prod(size)) == (site.shape[0], math.prod(site.shape))
+        for module, size in sizes.items()
+        if (site := sites[module])
+    )
 
 
-def _family(header: Header) -> str:
+def _size(module: str, parts: Mapping[str, str], header: Header) -> tuple[int, int] | None:
+    try:
+        return measure(module, _of_weight(parts), header)
+    except Refused:  # a damaged module fits nowhere
+        return None
+
+
+def damages(header: Header) -> Iterator[str]:
+    """Yield what is wrong with modules whose parts do not fit together."""
+    for module, parts in gather(header.tensors).parts.items():
+        try:
+            measure(module, _of_weight(parts), header)
+        except Refused as problem:
+            yield str(problem)
+
+
+def _family(header: Header, before: str = "", behind: str = "") -> str:
     best, fitting = family(header)
-    return f"{fitting} of its {len(gather(header.tensors).parts)} modules would fit {best}" if fitting else ""
+    told = f"{fitting} of its {len(gather(header.tensors).parts)} modules would fit {best}"
+    return f"{before}{told}{behind}" if fitting else ""
 
 
 def _misfit(found: Modules, header: Header, unknown: list[str]) -> str:

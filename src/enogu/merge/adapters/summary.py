@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from enogu.core.networks.header import Header
 from enogu.core.networks.keys import NAMES, place
 from enogu.core.networks.layouts import layouts
 from enogu.core.networks.stream import Reader
-from enogu.merge.adapters.binding import family
+from enogu.merge.adapters.binding import damages, family
 from enogu.merge.adapters.modules import gather, is_adapter
 from enogu.merge.adapters.names import names
 
@@ -34,9 +35,9 @@ def summary(file: Reader, *, deep: bool) -> dict[str, Any] | None:
     for module, parts in found.parts.items():
         kind, factor = next((KINDS[part] for part in KINDS if part in parts), ("unknown", ""))
         kind = f"DoRA of {kind}" if parts.keys() & {"magnitude", "row_magnitude"} else kind
-        rank = header.tensors[parts[factor]].shape[0] if factor else 0
+        rank = header.tensors[parts[factor]].shape[0] if factor in parts else 0
         site = places.find(module)
-        alpha = float(file.tensor(parts["alpha"]).reshape(-1)[0]) if deep and "alpha" in parts else None
+        alpha = float(file.tensor(parts["alpha"])) if deep and _one_number(header, parts.get("alpha")) else None
         kinds[place(site.weight).component if site else "other", kind, rank, alpha] += 1
     rows = [
         {"component": component, "kind": kind, "rank": rank or None, "alpha": alpha, "modules": count}
@@ -51,7 +52,12 @@ def summary(file: Reader, *, deep: bool) -> dict[str, Any] | None:
         "components": _sums(rows, "component"),
         "parts": rows,
         "unread": dict(found.unread),
+        "damage": list(damages(header)),
     }
+
+
+def _one_number(header: Header, key: str | None) -> bool:
+    return key is not None and header.tensors[key].numel == 1
 
 
 def _sums(rows: Sequence[Mapping[str, Any]], by: str) -> dict[Any, int]:
@@ -80,6 +86,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         count = sum(row["modules"] for row in rows)
         where = "without a place" if component == "other" else f"in {NAMES[component]}"
         yield f"{count:,} modules {where}: {', '.join([kind, *filter(None, spans)])}"
+    yield from (f"damaged: {problem}" for problem in found["damage"])
 
 
 def _span(name: str, values: Sequence[float]) -> str:
