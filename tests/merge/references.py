@@ -234,9 +234,11 @@ def mixed_by_cosine(a: Mapping[str, Array], b: Mapping[str, Array], alpha: float
         u, v = (x / np.sqrt((x**2).sum(0)), y / np.sqrt((y**2).sum(0))) if kind == "a" else (x, y)
         combined[key] = (columns + cosine(u, v)) / 2
         pool.append(columns if kind == "a" else combined[key])
-    values = np.concatenate(pool)
-    low, high = np.percentile(values, (1, 99))
-    values = values[(values >= low) & (values <= high)]
+    values = np.sort(np.concatenate(pool))
+    for share, end in ((0.01, 0), (0.99, 1)):  # the second percentile is that of what the first has left
+        at = share * (len(values) - 1)
+        edge = (values[int(np.floor(at))] + values[int(np.ceil(at))]) / 2
+        values = values[values <= edge] if end else values[values >= edge]
     out = {}
     for key in a:
         k = np.clip((combined[key] - values.min()) / (values.max() - values.min()) - alpha, 0, 1)

@@ -22,6 +22,7 @@ from enogu.merge.replay_mecha import from_mecha
 from enogu.merge.replay_records import Wanted
 from enogu.merge.replay_webui import from_webui
 from tests.merge import pico
+from tests.merge.references import mixed_by_cosine
 
 A, B, C = (pico.tensors(seed) for seed in range(3))
 BLENDED = A.keys() - {pico.IDS}
@@ -127,6 +128,56 @@ def test_supermerger_modes(folder: Path, settings: dict[str, Any], weights: tupl
         torch.testing.assert_close(result[key].double(), exact, rtol=2**-11, atol=2**-24)
 
 
+@pytest.mark.parametrize(
+    ("choice", "listed", "merged"),
+    [
+        ("Exclude", ["OUT03", "in_layers"], {pico.MIDDLE, pico.TIME, pico.HEAD, pico.TEXT, pico.VAE}),
+        ("Exclude", ["BASE", "IN00"], BLENDED - {pico.TEXT, pico.VAE, pico.TIME, pico.unet("IN00")}),
+        ("Exclude", ["VAE", " in_layers", ""], BLENDED - {pico.VAE}),
+        ("Include", ["BASE", "M00"], {pico.TEXT, pico.VAE, pico.MIDDLE}),
+        ("Include", ["time_embed", "Adjust"], {pico.TIME, pico.HEAD}),
+        ("Include", [""], BLENDED),
+    ],
+)
+@pytest.mark.parametrize("calc", ["normal", "tensor"])
+def test_supermerger_leaves_a_where_its_lists_say_so(
+    folder: Path, choice: str, listed: list[str], merged: set[str], calc: str
+) -> None:
+    """As its excluder() decides: block in the list, or a word of it in the key, and then Include or Exclude."""
+    recipe = supermerger(folder, calcmode=calc, base_alpha=1.0, base_beta=0.0, **{choice: listed})
+    result = replayed(folder, leave(folder, recipe))
+    for key in BLENDED:
+        assert torch.equal(result[key], (B if key in merged else A)[key]), key
+
+
+@pytest.mark.parametrize("kind", ["A", "B"])
+def test_supermerger_mixes_by_cosine_outside_the_vae(folder: Path, kind: str) -> None:
+    weights = [0.1 + i / 100 for i in range(25)]
+    recipe = supermerger(folder, calcmode=f"cosine{kind}", mbw=True, weights_alpha=weights, base_alpha=0.2)
+    result = replayed(folder, leave(folder, recipe))
+    numbers = {pico.TEXT: 0.2, pico.TIME: weights[0], pico.MIDDLE: weights[12], pico.HEAD: weights[24]}
+    numbers |= {pico.unet(f"IN{i:02d}"): weights[i] for i in range(12)}
+    numbers |= {pico.unet(f"OUT{i:02d}"): weights[13 + i] for i in range(12)}
+    a, b = ({key: model[key].double().numpy() for key in numbers} for model in (A, B))
+    exact = {weight: mixed_by_cosine(a, b, weight, kind.lower()) for weight in set(numbers.values())}
+    for key, weight in numbers.items():
+        wanted = torch.from_numpy(exact[weight][key])
+        torch.testing.assert_close(result[key].double(), wanted, rtol=2**-10, atol=2**-14, msg=key)
+    assert torch.equal(result[pico.VAE], A[pico.VAE])
+
+
+def test_supermerger_does_not_see_keys_without_weight_or_bias(folder: Path) -> None:
+    words = ["weight", "bias"]
+    infos = {f"conditioner.embedders.1.model.{name}": TensorInfo("F16", (4,), 0, 8) for name in ("a.weight", "b.bias")}
+    infos |= {
+        f"conditioner.embedders.1.model.{name}": TensorInfo("F16", (4, 4), 0, 32) for name in ("text_projection",)
+    }
+    recipe = supermerger(folder)
+    assert "':text_projection:0'" in from_webui(recipe, {}, header=Header(infos, {}, 0)).config.formula
+    seen = {key: info for key, info in infos.items() if any(word in key for word in words)}
+    assert "text_projection" not in from_webui(recipe, {}, header=Header(seen, {}, 0)).config.formula
+
+
 def test_supermerger_counts_the_blocks_of_sdxl_by_the_names_of_sd1(folder: Path) -> None:
     stems = [f"{kind}_blocks.{i}" for kind in ("input", "output") for i in range(9)]
     info = TensorInfo("F16", (1,), 0, 2)
@@ -140,8 +191,12 @@ def test_supermerger_counts_the_blocks_of_sdxl_by_the_names_of_sd1(folder: Path)
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"calcmode": "cosineA"}, "'cosineA' has no exact counterpart"),
-        ({"Exclude": ["OUT03"]}, "Exclude list .*OUT03.* is not replayed"),
+        ({"calcmode": "cosineA", "Exclude": ["OUT03"]}, "'cosineA' .* the range of its likenesses"),
+        ({"calcmode": "cosineA", "mode": "Add difference"}, "computes with B - C there as if that were B"),
+        ({"calcmode": "smoothAdd"}, "computes with B instead of B - C"),
+        ({"calcmode": "extract", "mode": "Add"}, r"does not tell the option \(gamma\); write extract"),
+        ({"calcmode": "tensor2"}, "'tensor2' .* replayed are: normal"),
+        ({"Exclude": ["IN410"]}, "holds 'IN410', a part of a block"),
         ({"mode": "Sideways"}, "unknown mode 'Sideways'"),
         ({"mbw": True, "weights_alpha": [0.5] * 3}, "holds 3 numbers; the file has 25 blocks"),
         ({"mbw": True, "weights_alpha": None}, "not a list of numbers"),

@@ -7,6 +7,7 @@ from enogu.core.networks.header import Header
 from enogu.core.records.errors import Refused, unknown
 from enogu.merge.blocks import BASE, block_names
 from enogu.merge.config import MergeConfig
+from enogu.merge.replay_kept import CHOICES, kept
 from enogu.merge.replay_records import Names, Replay, Wanted, stored_dtype
 from enogu.merge.rules import read_rules
 
@@ -28,7 +29,13 @@ CALCMODES: Mapping[str, str] = {  # SuperMerger's calcmode, where it overrules t
     "smoothAdd": "smooth_add({a}, {b}, {c}, {alpha})",
     "smoothAdd MT": "smooth_add({a}, {b}, {c}, {alpha})",
     "tensor": "tensor_sum({a}, {b}, {alpha}, {beta})",
+    "cosineA": "cosine_a({a}, {b}, {alpha})",
+    "cosineB": "cosine_b({a}, {b}, {alpha})",
 }
+OF_DIFFERENCES = ("smoothAdd", "smoothAdd MT")  # calcmodes that want the mode Add; trainDifference sets it itself
+EXTRACT = (
+    "its recipe does not tell the option (gamma); write extract(a, b, c, ALPHA, BETA, GAMMA), 0.3 unless it was moved"
+)
 
 
 def from_webui(made: Mapping[str, Any], known: Mapping[str, Any], *, header: Header) -> Replay:
@@ -66,11 +73,8 @@ def _supermerger(made: Mapping[str, Any], names: Names, known: Mapping[str, Any]
     calc = str(made.get("calcmode") or "normal")
     if not mode:
         raise unknown("mode", str(made.get("mode")), MODES)
-    if calc != "normal" and calc not in CALCMODES:
-        raise Refused(f"SuperMerger's calcmode {calc!r} has no exact counterpart here; replayed are: {_known()}")
-    for word in ("Include", "Exclude"):
-        if any(made.get(word) or []):
-            raise Refused(f"SuperMerger's {word} list {made[word]} is not replayed; write it as rules=... of blocks()")
+    if refusal := _unlike(made, mode, calc):
+        raise Refused(f"SuperMerger's calcmode {calc!r} in the mode {mode!r} has no exact counterpart here: {refusal}")
     template = CALCMODES.get(calc, MODES[mode])
     letters = {
         letter: names.of(_wanted(made, f"model_{letter}", known)) for letter in "abc" if f"{{{letter}}}" in template
@@ -81,13 +85,33 @@ def _supermerger(made: Mapping[str, Any], names: Names, known: Mapping[str, Any]
         for name, greek in (("alpha", "{alpha}"), ("beta", "{beta}"))
         if greek in template
     }
-    written = "".join(f"{name} = {text}\n" for name, text in steps.items())
-    formula = written + template.format(**letters, alpha="alpha", beta="beta")
+    merged = template.format(**letters, alpha="alpha", beta="beta")
+    if chosen := kept(made, header, blocks, skip_vae="cosine" in calc):
+        steps |= {"kept": chosen, "mixed": merged}
+        merged = f"(1 - kept)*{letters['a']} + kept*mixed"
+    formula = "".join(f"{name} = {text}\n" for name, text in steps.items()) + merged
     config = MergeConfig(formula=formula, dtype=stored_dtype(header), vae="formula", text="formula")
     return Replay("SuperMerger", config, names.wanted, tuple(_supermerger_notes(made, mode, calc)))
 
 
+def _unlike(made: Mapping[str, Any], mode: str, calc: str) -> str:
+    """Return why a recipe of SuperMerger's cannot be repeated, or nothing."""
+    if calc == "extract":
+        return EXTRACT
+    if calc != "normal" and calc not in CALCMODES:
+        return f"replayed are: {', '.join(['normal', *CALCMODES])}"
+    if calc not in ("normal", "trainDifference") and (mode == "Add") != (calc in OF_DIFFERENCES):
+        return (
+            "it computes with B - C there as if that were B" if mode == "Add" else "it computes with B instead of B - C"
+        )
+    if "cosine" in calc and any(any(made.get(word) or []) for word in CHOICES):
+        return "the range of its likenesses is that of all tensors, also of those which Include or Exclude leave out"
+    return ""
+
+
 def _supermerger_notes(made: Mapping[str, Any], mode: str, calc: str) -> Iterator[str]:
+    if "cosine" in calc:
+        yield "SuperMerger takes the range of likenesses over position_ids, too: last bits may differ"
     if mode == "Add" and calc == "normal":
         yield "SuperMerger stored B - C in the models' own dtype: its file may differ from this one in the last bit"
     yield "SuperMerger's recipe does not tell of adjustments, a baked-in VAE or pruning"
@@ -137,7 +161,3 @@ def _number(value: Any, what: str) -> str:
         return repr(float(value))
     except (TypeError, ValueError):
         raise Refused(f"{what} of the recipe is {value!r}, not a number") from None
-
-
-def _known() -> str:
-    return ", ".join(["normal", *CALCMODES])

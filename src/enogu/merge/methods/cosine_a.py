@@ -26,9 +26,9 @@ def unit_columns(x: Tensor) -> Tensor:
 def bounds(similarities: Tensor) -> tuple[float, float]:
     """Return the range of the similarities of all tensors, without their outliers."""
     values = similarities.numpy()
-    low, high = np.percentile(values, OUTLIERS)
-    kept = values[(values >= low) & (values <= high)]
-    return float(kept.min()), float(kept.max())
+    values = values[values >= np.percentile(values, OUTLIERS[0], method="midpoint")]
+    values = values[values <= np.percentile(values, OUTLIERS[1], method="midpoint")]  # of what the first has left
+    return float(values.min()), float(values.max())
 
 
 def mixed(a: Tensor, b: Tensor, similarity: Tensor, *, surveyed: tuple[float, float], alpha: float) -> Tensor:
