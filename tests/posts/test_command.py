@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from enogu.cli import main
 
 
@@ -39,3 +41,32 @@ def test_mistakes_are_refused_in_one_line(booru, tmp_path, capsys):
         said = capsys.readouterr()
         assert message in said.err
         assert said.out == ""
+
+
+@pytest.mark.parametrize("way", ["count", "stats"])
+def test_queries_know_the_tables_of_tags(booru, freeze, tmp_path, capsys, way):
+    (tmp_path / "aliases.csv").write_text("antecedent_name,consequent_name\nazure_hair,blue_hair\n", "utf-8")
+    (tmp_path / "implications.csv").write_text("antecedent_name,consequent_name\nblue_hair,coloured_hair\n", "utf-8")
+    tables = {name: str(tmp_path / f"{name}.csv") for name in ("aliases", "implications")}
+    given = [word for name, path in tables.items() for word in (f"--{name}", path)]
+    folder, _ = freeze(booru, config=tables)
+
+    def counted(source, query, *options):
+        assert main(["posts", way, str(source), query, "--json", *options]) == 0
+        said = capsys.readouterr()
+        told = json.loads(said.out)
+        return (told["posts"] if way == "stats" else list(told["funnel"].values())[-1]), said.err
+
+    for query in ("azure_hair", "coloured_hair"):
+        none, note = counted(booru, query)
+        assert none == 0
+        assert f"no post has '{query}'" in note
+        assert counted(booru, query, *given)[0] == 20
+        assert counted(folder, query)[0] == 20  # a finished stage has tables of its own
+
+
+def test_count_of_a_finished_stage_minds_who_opted_out_since(booru, freeze, capsys):
+    folder, _ = freeze(booru)
+    (folder.parent / "opt-out.txt").write_text("3\ndanbooru 4\n", "utf-8")
+    assert main(["posts", "count", str(folder), "smile", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["funnel"]["not opted out"] == 18

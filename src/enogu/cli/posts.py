@@ -21,15 +21,16 @@ from enogu.core.records.posts import CATEGORIES, RATINGS
 from enogu.core.records.progress import silent
 from enogu.posts.config import PostsConfig, Where
 from enogu.posts.importing import import_posts
-from enogu.posts.select import select
+from enogu.posts.select import Selection, select
 from enogu.posts.sources import find
-from enogu.posts.stage import show
+from enogu.posts.stage import opt_outs, relations, show
 from enogu.posts.statistics import statistics
 from enogu.posts.tag_index import TagIndex
 from enogu.posts.tag_indexing import indexed
 from enogu.recipe.parse import build
 
 MOST_COMMON = 15  # tags shown of each category
+OF_THE_STAGE = ("aliases", "implications", "opt_out", "seed")  # of a finished one, for further queries
 
 
 def parser() -> argparse.ArgumentParser:
@@ -61,6 +62,9 @@ def parser() -> argparse.ArgumentParser:
         way.set_defaults(do=do)
     for way in (count, one, stats):
         way.add_argument("--format", default="auto", help="the format of the source, where its name does not tell")
+    for way in (count, stats):
+        way.add_argument("--aliases", metavar="TABLE", help="of tags, as in a recipe (of a finished stage: its own)")
+        way.add_argument("--implications", metavar="TABLE", help="likewise")
     for way in (count, one, stats, near):
         way.add_argument("--json", action="store_true", help="for another program")
     return verb
@@ -91,7 +95,7 @@ def _stats(args: argparse.Namespace) -> int:
     else:
         everyone = Where(rating=RATINGS, deleted=True, banned=True, min_side=0, query=args.query)
         with indexed_source(args.source, args.format) as index:
-            told = statistics(index.frame(select(index, everyone, seed=0).rows).lazy())
+            told = statistics(index.frame(_select(args, index, everyone).rows).lazy())
     posts_statistics.dump(told) if args.json else posts_statistics.show(told, args.top)
     return 0
 
@@ -113,10 +117,22 @@ def _chosen(args: argparse.Namespace) -> tuple[pl.DataFrame, dict[str, int]]:
         return pl.read_parquet(args.source / "manifest.parquet"), {row["step"]: row["left"] for row in rows}
     where = build(Where, _where(args.where) | ({"query": args.query} if args.query else {}), "--where")
     with indexed_source(args.source, args.format) as index:
-        selection = select(index, where, seed=0)
-        for note in selection.notes:
-            print(f"enogu: {note}", file=sys.stderr)
+        selection = _select(args, index, where)
         return index.frame(selection.rows).sort("id"), {"read": index.posts, **selection.funnel}
+
+
+def _select(args: argparse.Namespace, index: TagIndex, where: Where) -> Selection:
+    """Choose as a stage would: a finished one is asked with its own tables of tags, opt-outs and seed."""
+    about = args.source / "posts.json"
+    told = read_json(about)["query"] if about.exists() else {}
+    told = {name: told[name] for name in OF_THE_STAGE if name in told}
+    told |= {name: path for name in ("aliases", "implications") if (path := getattr(args, name)) is not None}
+    config = PostsConfig(source=str(args.source), **told)
+    barred = opt_outs(config, args.source.resolve().parent) if about.exists() else ()
+    selection = select(index, where, seed=config.seed, relations=relations(config), opted_out=barred)
+    for note in selection.notes:
+        print(f"enogu: {note}", file=sys.stderr)
+    return selection
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def run(config: PostsConfig, job: Job) -> dict[str, Any]:
     tally = import_posts(path, source, job.out / "posts.parquet", config=config, progress=job.progress)
     index = indexed(job.out / "posts.parquet", progress=job.progress)
     selection = select(
-        index, config.where, seed=config.seed, relations=relations(config), opted_out=_opted_out(config, job)
+        index, config.where, seed=config.seed, relations=relations(config), opted_out=opt_outs(config, job.out.parent)
     )
     chosen, funnel = index.frame(selection.rows).sort("id"), selection.funnel
     limits = Limits(config.where.min_side, config.where.max_pixels, config.where.animated)
@@ -72,11 +72,12 @@ def relations(config: PostsConfig) -> Relations:
     return Relations(*(tuple(read_pairs(path)) if path else () for path in tables))
 
 
-def _opted_out(config: PostsConfig, job: Job) -> set[Post]:
+def opt_outs(config: PostsConfig, work: Path) -> set[Post]:
+    """Return the posts that the config's list, or that of the work folder, keeps out."""
     named = [Path(config.opt_out).expanduser()] if config.opt_out else []
     if named and not named[0].exists():
         raise Refused(f"posts.opt_out: there is no {named[0]}; an opt-out that cannot be read lets everybody in")
-    return opted_out([*named, job.out.parent / LIST])
+    return opted_out([*named, work / LIST])
 
 
 def show(funnel: Funnel) -> str:
