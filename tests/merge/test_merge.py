@@ -94,6 +94,19 @@ def test_dtypes(tmp_path: Path, dtype: str, expected: torch.dtype) -> None:
     assert result[pico.IDS].dtype == torch.int64
 
 
+def test_weights_in_8_bits_with_scales_become_16_bits(tmp_path: Path) -> None:
+    layer = pico.MIDDLE.removesuffix(".weight")
+    scaled = {pico.MIDDLE: A[pico.MIDDLE].to(torch.float8_e4m3fn), f"{layer}.scale_weight": torch.tensor(0.5)}
+    models = {"a": A | scaled, "b": B}
+    for formula, share in (("0.5*a + 0.5*b", 0.5), ("a", 0.0)):
+        result = merged(tmp_path, formula, models)
+        meant = 0.5 * scaled[pico.MIDDLE].double()
+        assert torch.equal(result[pico.MIDDLE], torch.lerp(meant, B[pico.MIDDLE].double(), share).half())
+        assert result.keys() == A.keys()
+    plan = make_plan(MergeConfig(formula="0.5*a + 0.5*b"), stage.read_headers(pico.write(tmp_path, **models)))
+    assert any("8 bits with scales; they are written in fp16" in warning for warning in plan.warnings)
+
+
 @pytest.mark.parametrize("dtype", ["fp8_e4m3fn", "fp8_e5m2"])
 def test_eight_bits_where_they_do_little_harm(tmp_path: Path, dtype: str) -> None:
     kind = getattr(torch, dtype.replace("fp8", "float8"))

@@ -165,6 +165,8 @@ class _Planner:
         lone = [item.key for item in keys if "missing from" in item.why]
         if lone:
             yield f"{len(lone)} tensors are not in every model and are copied, for example {lone[0]}"
+        if self.config.dtype == "same" and any(info.scaled for info in self.headers[self.models[0]].tensors.values()):
+            yield f"{self.models[0]} holds weights in 8 bits with scales; they are written in fp16 (dtype chooses)"
         licences = {name: self.headers[name].metadata.get("modelspec.license", "") for name in self.models}
         if len(set(licences.values()) - {""}) > 1:
             yield f"the models differ in licence ({', '.join(f'{name}: {x}' for name, x in licences.items() if x)})"
@@ -191,4 +193,6 @@ class _Planner:
 def _spec(key: str, info: TensorInfo, dtype: str) -> Spec:
     if dtype in fp8.DTYPES and not fp8.may_narrow(key, info):
         dtype = "same"  # norms, biases, embeddings, first and last layers
-    return Spec(info.torch_dtype if dtype == "same" else {**TORCH, **fp8.DTYPES}[dtype], info.shape)
+    if dtype == "same":
+        return Spec(torch.float16 if info.scaled else info.torch_dtype, info.shape)
+    return Spec({**TORCH, **fp8.DTYPES}[dtype], info.shape)

@@ -47,6 +47,7 @@ class TensorInfo:
     shape: tuple[int, ...]
     start: int
     end: int
+    scaled: bool = False  # stored in 8 bits and shown times its scale, which needs no more than 16
 
     @property
     def nbytes(self) -> int:

@@ -176,7 +176,9 @@ def _seen(slot: Slot, flat: bool) -> TensorInfo:
         shape = shape[::-1]
     if flat and len(shape) == 2:
         shape = (*shape, 1, 1)
-    return replace(first, dtype="F32" if slot.scale else first.dtype, shape=shape)
+    if slot.scale:
+        return replace(first, dtype="F32", shape=shape, scaled=True)
+    return replace(first, shape=shape)
 
 
 def _mapped(descriptor: int) -> mmap.mmap:
