@@ -2,8 +2,10 @@
 
 import errno
 import io
+import os
 import subprocess
 import sys
+import termios
 import tomllib
 from pathlib import Path
 from unittest.mock import Mock
@@ -43,6 +45,15 @@ def test_an_output_that_takes_nothing(onto, status, said):
     line = f"{sys.executable} -m enogu --version >{onto}"
     ended = subprocess.run(line, shell=True, capture_output=True, text=True, cwd=ROOT / "src")
     assert (ended.returncode, ended.stderr.removeprefix("enogu: ")) == (status, said)
+
+
+def test_an_output_that_does_not_know_a_letter():
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    code = "import sys; from enogu.cli import main; sys.exit(main(['--version']) or print(sys.argv[1]))"
+    said = subprocess.run(
+        [sys.executable, "-c", code, "絵.safetensors"], env=environment, capture_output=True, cwd=ROOT / "src"
+    )
+    assert said.stdout.splitlines()[1] == rb"\u7d75.safetensors"
 
 
 def test_an_unknown_verb(capsys):
@@ -149,6 +160,11 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.fixture(autouse=True)
+def _terminal(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+
+
 def progress(stream, after=None):
     """Return a progress line and the clock that it reads, in seconds."""
     now = [0.0]
@@ -164,6 +180,24 @@ def test_a_terminal_shows_one_line_with_rate_and_time_left():
     assert "\n" not in stream.getvalue()
     line.clear()
     assert stream.getvalue().endswith("\r\x1b[K")
+
+
+def test_a_narrow_terminal_shows_what_fits():
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 40))
+    with open(theirs, "w", encoding="utf-8") as terminal:
+        line, now = progress(terminal, after=100.0)
+        now[0] = 10.0
+        line(50, 100, "images of a long name")
+    assert os.read(ours, 1000).decode() == "\r\x1b[K[1/2] train.a: 50 of 100 images of a lo"
+
+
+def test_a_dumb_terminal_gets_lines(monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    line, now = progress(stream := Terminal())
+    now[0] = 10.0
+    line(50, 100, "images")
+    assert stream.getvalue() == "[1/2] train.a: 50 of 100 images\n"
 
 
 def test_a_log_gets_a_line_every_ten_seconds():

@@ -1,8 +1,10 @@
 """Atomic files: whole or not there, and what killed writes left goes."""
 
+import os
+
 import pytest
 
-from enogu.core.records.files import atomic_path, sweep
+from enogu.core.records.files import atomic_path, read_json, sweep, write_json
 
 
 def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path):
@@ -13,6 +15,13 @@ def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path):
         part.write_text("\ud800", "utf-8")  # fails when the file is open
     assert path.read_text() == "old"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_json_keeps_paths_that_are_no_text(tmp_path):
+    value = {"path": os.fsdecode(b"b\xff\xe9.safetensors"), "artist": "絵具"}
+    write_json(tmp_path / "a.json", value)
+    assert read_json(tmp_path / "a.json") == value
+    assert "絵具" in (tmp_path / "a.json").read_text("utf-8")
 
 
 def test_sweeping_takes_files_and_folders_of_killed_writes_alone(tmp_path):

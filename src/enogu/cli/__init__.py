@@ -1,6 +1,7 @@
 """The command line: one verb per module; only the module of the chosen verb is imported."""
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -33,6 +34,8 @@ VERBS = MappingProxyType(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status: 0 done, 1 failed while working, 2 refused before any work."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may not know ±, a file name may be no text
     try:
         status = _run(list(sys.argv[1:] if arguments is None else arguments))
         print(end="", flush=True)  # a disk that is full is told now, not when Python exits

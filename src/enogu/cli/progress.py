@@ -1,5 +1,6 @@
 """One line on stderr that tells how far a run is: place, stage, count, rate, time left."""
 
+import os
 import time
 from collections.abc import Callable
 from typing import TextIO
@@ -21,7 +22,7 @@ class ProgressLine:
     ) -> None:
         """Start the clock; draw nothing yet."""
         self._label, self._stream, self._after, self._clock = label, stream, after, clock
-        self._live = stream.isatty()
+        self._live = stream.isatty() and os.environ.get("TERM") != "dumb"
         self._what, self._first, self._since = "", 0, clock()
         self._drawn = clock() - (0 if not self._live else REDRAW_SECONDS)
 
@@ -36,12 +37,19 @@ class ProgressLine:
         pace = (done - self._first) / (now - self._since) if now > self._since else 0.0
         left = self._left((total - done) / pace, pace) if pace > 0 and done < total else ""
         text = f"{self._label}: {done:,} of {total:,} {what}{left}"
-        self._stream.write(f"\r\x1b[K{text}" if self._live else f"{text}\n")
+        self._stream.write(f"\r\x1b[K{text[: self._columns()]}" if self._live else f"{text}\n")
         self._stream.flush()
 
     def _left(self, seconds: float, pace: float) -> str:
         everything = f" ({duration(seconds + self._after)} for all)" if self._after else ""
         return f", {pace_text(pace)}, {duration(seconds)} left{everything}"
+
+    def _columns(self) -> int | None:
+        """Return how much fits into one line of the terminal, if it tells: a line that wraps is not wiped."""
+        try:
+            return max(os.get_terminal_size(self._stream.fileno()).columns - 1, 0) or None
+        except OSError:
+            return None
 
     def clear(self) -> None:
         """Take the line off the terminal."""

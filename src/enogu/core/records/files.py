@@ -41,8 +41,8 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented UTF-8 JSON, atomically."""
-    write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode())
+    """Write a value as indented UTF-8 JSON, atomically; bytes of a path that are no text come back as they were."""
+    write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode(errors="backslashreplace"))
 
 
 def read_json(path: Path) -> Any:
