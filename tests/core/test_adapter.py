@@ -77,3 +77,46 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, text: str, complaint: s
     (tmp_path / "adapter.toml").write_text(text)
     with pytest.raises(Refused, match=complaint):
         adapter(tmp_path / "adapter.toml")
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ('activation = "sigmod"', "did you mean 'sigmoid'"),
+        ("activation = 1", "activation = 1 .*wrong type"),
+        ("mean = 0.5", "mean = 0.5 .*wrong type"),
+        ('std = ["a"]', "std .*wrong type"),
+        ("side = 4.5", "side = 4.5 .*wrong type"),
+        ("background = 300", "give 0 to 255"),
+        ('kinds = { "4" = "charakter" }', "did you mean 'character'"),
+        ("thresholds = { general = 35 }", "between 0 and 1"),
+        ("thresholds = { general = 'a' }", "between 0 and 1"),
+        ("scale = ", "cannot be read"),
+        ("\xff", "cannot be read"),
+    ],
+)
+def test_what_an_adapter_file_cannot_mean_is_refused_with_its_name(tmp_path: Path, written: str, why: str) -> None:
+    (tmp_path / "adapter.toml").write_bytes(written.encode("latin-1"))
+    with pytest.raises(Refused, match=why) as refused:
+        adapter(tmp_path / "adapter.toml")
+    assert "adapter.toml" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        (b"tag_id,name,category,count\n0,1girl,0,9\n1,smile", "line 3 has no name or no category"),
+        (b"tag_id,name,category,count\n0,\xe9t\xe9,0,9\n", "cannot be read"),
+        (b"tag_id;name;category;count\n0;1girl;0;9\n", "lacks the columns"),
+        (b"", "lacks the columns"),
+    ],
+)
+def test_labels_that_are_no_labels_are_refused(tmp_path: Path, written: bytes, why: str) -> None:
+    (tmp_path / "selected_tags.csv").write_bytes(written)
+    with pytest.raises(Refused, match=why):
+        known()["wd"].named(tmp_path / "selected_tags.csv")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    (tmp_path / "tags.csv").write_bytes(b"\xef\xbb\xbfname,category\n1girl,0\n")
+    assert known()["wd"].named(tmp_path / "tags.csv") == [("1girl", "general")]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -82,3 +83,18 @@ def test_files_that_are_no_pair_are_refused(tmp_path: Path) -> None:
         Tagger.load(tmp_path)
     with pytest.raises(Refused, match=r"gives 4 tags but selected_tags\.csv names 2"):
         Tagger.load(make_tagger(tmp_path, names=["a", "b"]))
+
+
+@pytest.mark.parametrize("spoil", [lambda data: b"", lambda data: data[: len(data) // 2], lambda data: b"no model"])
+def test_a_broken_model_is_refused_by_its_name(tmp_path: Path, spoil: Callable[[bytes], bytes]) -> None:
+    model = make_tagger(tmp_path) / "model.onnx"
+    model.write_bytes(spoil(model.read_bytes()))
+    with pytest.raises(Refused, match=r"model\.onnx"):
+        Tagger.load(tmp_path)
+
+
+def test_a_model_that_does_not_say_how_many_tags_it_has_is_asked(tmp_path: Path) -> None:
+    model = onnx.load(make_tagger(tmp_path) / "model.onnx")
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "tags"
+    onnx.save(model, tmp_path / "model.onnx")
+    assert Tagger.load(tmp_path).vision.width == 4

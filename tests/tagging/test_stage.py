@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from enogu.core.records.errors import Refused
+from enogu.core.records.errors import Failed, Refused
 from enogu.core.records.files import read_json
 from enogu.core.records.job import Job
 from enogu.core.records.posts import read_manifest
@@ -142,3 +142,22 @@ def test_a_wrong_name_is_answered_with_the_nearest(posts: Path, tmp_path: Path) 
         tag(posts, tmp_path / "s", tmp_path / "t", thresholds={"charakter": 0.5})
     with pytest.raises(Refused, match="scorer"):
         tag(posts, tmp_path / "s", tmp_path / "t", aesthetic="beauty")
+
+
+def test_logits_are_not_taken_for_probabilities(posts: Path, tmp_path: Path) -> None:
+    seer = tagger(tmp_path / "a", COLOURFUL)
+    model(seer / "model.onnx", [RED, GREEN, BLUE], divisor=10)
+    with pytest.raises(Failed, match=r"a gives 0 to 25\.5.*activation"):
+        sight(posts, tmp_path / "s", taggers=[seer])
+
+
+def test_pictures_of_which_none_can_be_read_keep_their_own_tags(posts: Path, tmp_path: Path) -> None:
+    for path in (posts / "images").iterdir():
+        path.write_bytes(b"not a picture")
+    model(tmp_path / "redness" / "model.onnx", [RED])
+    seer = tagger(tmp_path / "a", COLOURFUL)
+    summary = sight(posts, tmp_path / "s", taggers=[seer], scorers=(tmp_path / "redness",))
+    assert summary["looked_at"] == 0
+    rows, summary = tag(posts, tmp_path / "s", tmp_path / "t", aesthetic="redness")
+    assert [row["tags_general"] for row in rows.values()] == [["plain"]] * 5
+    assert summary["tags_a_post"] == 0

@@ -83,9 +83,9 @@ def _seen(config: TaggedConfig, sightings: Sightings, words: Words, *, scratch: 
     """Return post, a list column seen_KIND per kind of tag, and the rating that taggers see, or null."""
     scratch.mkdir(parents=True)
     for number, part in enumerate(sightings.parts()):
-        rows = [_chosen(config, sightings, words, part=one) for one in part.iter_slices(ROWS)]
-        if rows:
-            pl.concat(rows).write_parquet(scratch / f"{number:06}.parquet")
+        slices = list(part.iter_slices(ROWS)) or [part]  # of pictures that could be read there may be none
+        rows = [_chosen(config, sightings, words, part=one) for one in slices]
+        pl.concat(rows).write_parquet(scratch / f"{number:06}.parquet")
     return pl.read_parquet(scratch / "*.parquet")
 
 

@@ -18,6 +18,7 @@ from enogu.core.records.errors import Failed, unknown
 from enogu.core.records.files import atomic_path, read_json
 
 ONE = 65535  # the 16-bit number that stands for probability 1
+SLACK = 1e-3  # by which a probability may miss 0 to 1: half precision rounds
 Floats = NDArray[np.float32]
 
 
@@ -77,6 +78,12 @@ class Sightings:
 
 def columns(name: str, probabilities: Floats, floor: float) -> dict[str, pl.Series]:
     """Return the pair of list columns for one tagger's (posts, tags) probabilities."""
+    if not ((probabilities > -SLACK) & (probabilities < 1 + SLACK)).all():  # NaN is neither
+        least, most = probabilities.min(), probabilities.max()
+        raise Failed(
+            f"{name} gives {least:g} to {most:g}, which are no probabilities: say in its adapter.toml what is still to "
+            'be applied, as in activation = "sigmoid"'
+        )
     rows, tags = np.nonzero(probabilities >= max(floor, 0.5 / ONE))
     values = np.rint(np.clip(probabilities[rows, tags], 0, 1) * ONE).astype(np.uint16)
     frame = pl.DataFrame({"row": rows, "tags": tags.astype(np.uint16), "values": values})

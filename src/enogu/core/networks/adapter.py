@@ -20,6 +20,7 @@ from PIL import Image
 
 from enogu.core.records.errors import Refused, unknown
 from enogu.core.records.files import read_json
+from enogu.core.records.posts import CATEGORIES
 
 CHOICES = {
     "layout": ("NHWC", "NCHW"),
@@ -28,6 +29,7 @@ CHOICES = {
     "resize": ("bicubic", "bilinear", "lanczos", "area"),
     "activation": ("none", "sigmoid", "softmax"),
 }
+KINDS = (*CATEGORIES, "rating", "quality", "year")  # what a tag can be of; only categories of posts become tags
 SMOOTH = {  # each of them antialiased when it shrinks
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
@@ -67,6 +69,14 @@ class Adapter:
                 )
         if not all(self.std):
             raise Refused(f"std = {list(self.std)} of an adapter: a zero cannot be divided by")
+        if not 0 <= self.background <= 255:
+            raise Refused(f"background = {self.background} of an adapter: give 0 to 255")
+        for category, kind in self.kinds.items():
+            if kind not in KINDS:
+                raise unknown(f"kind of the category {category!r} of an adapter", str(kind), KINDS)
+        for kind, value in self.thresholds.items():
+            if not isinstance(value, (int, float)) or not 0 < value < 1:
+                raise Refused(f"threshold of {kind} = {value!r} of an adapter: a probability between 0 and 1")
 
     def prepare(self, picture: Picture, side: int) -> NDArray[np.float32]:
         """Return the model's input for an (H, W, 3) RGB picture."""
@@ -115,15 +125,32 @@ class Adapter:
 
 def adapter(path: Path) -> Adapter:
     """Read an adapter file; `like` names a row of data/taggers.toml to begin with. Without a file: the WD form."""
-    raw = tomllib.loads(path.read_text("utf-8")) if path.is_file() else {}
+    try:
+        raw = tomllib.loads(path.read_text("utf-8")) if path.is_file() else {}
+    except ValueError as error:  # no TOML, or no UTF-8
+        raise Refused(f"{path} cannot be read: {error}") from error
     like = raw.pop("like", "wd")
     if like not in known():
         raise unknown(f"`like` in {path}", like, known())
-    allowed = {one.name for one in fields(Adapter)}
-    for name in raw:
-        if name not in allowed:
+    begun = known()[like]
+    for name, value in raw.items():
+        if name not in (allowed := {one.name for one in fields(Adapter)}):
             raise unknown(f"setting in {path}", name, allowed)
-    return replace(known()[like], **_tuples(raw))
+        if not _alike(value, getattr(begun, name)):
+            raise Refused(f"{name} = {value!r} in {path} is of the wrong type; docs/tagging.md shows each")
+    try:
+        return replace(begun, **_tuples(raw))
+    except Refused as error:
+        raise Refused(f"{path}: {error}") from error
+
+
+def _alike(value: Any, usual: Any) -> bool:
+    """Tell whether a value of TOML is of the type of the usual one."""
+    if isinstance(usual, tuple):
+        return isinstance(value, list) and all(_alike(one, 0.0) for one in value)
+    if isinstance(usual, Mapping):
+        return isinstance(value, dict)
+    return type(value) in ((int, float) if isinstance(usual, float) else (type(usual),))
 
 
 @cache
@@ -144,10 +171,15 @@ def _resized(picture: Picture, side: int, how: str) -> Picture:
 
 
 def _csv_rows(path: Path) -> list[tuple[str, str]]:
-    with path.open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.DictReader(handle))
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            rows = list(csv.DictReader(handle))
+    except (ValueError, csv.Error) as error:  # no UTF-8, or no CSV
+        raise Refused(f"{path} cannot be read: {error}") from error
     if not rows or not {"name", "category"} <= rows[0].keys():
         raise Refused(f"{path} lacks the columns name and category; expected tag_id,name,category,count")
+    if short := next((number for number, row in enumerate(rows, 2) if not row["name"] or not row["category"]), 0):
+        raise Refused(f"{path}: line {short} has no name or no category")
     return [(row["name"], row["category"]) for row in rows]
 
 

@@ -17,7 +17,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from enogu.core.networks.adapter import Adapter, adapter
-from enogu.core.records.errors import Refused
+from enogu.core.records.errors import Failed, Refused
 from enogu.core.records.files import read_json
 
 DEFAULT_THRESHOLD = 0.35  # the customary threshold of WD taggers that were not calibrated
@@ -71,7 +71,10 @@ class Vision:
             rows = np.stack(prepared[start : start + self.batch])
             missing = self.batch - len(rows) if isinstance(self.session.get_inputs()[0].shape[0], int) else 0
             padded = np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing else rows
-            found.append(self.session.run([name], {entry: padded})[0][: len(rows)])
+            try:
+                found.append(self.session.run([name], {entry: padded})[0][: len(rows)])
+            except Exception as error:  # ONNX Runtime's own have no common base
+                raise Failed(f"a model cannot look at {padded.shape}: {error}") from error
         return self.adapter.finish(np.concatenate(found)) if found else np.zeros((0, self.width), np.float32)
 
     @property
@@ -80,7 +83,10 @@ class Vision:
         names = [one.name for one in self.session.get_outputs()]
         if self.adapter.output and self.adapter.output not in names:
             raise Refused(f"output = {self.adapter.output!r} in adapter.toml: the model has {', '.join(names)}")
-        return int(self.session.get_outputs()[names.index(self.adapter.output or names[0])].shape[-1])
+        own = self.session.get_outputs()[names.index(self.adapter.output or names[0])].shape[-1:]
+        if own and isinstance(own[0], int):
+            return own[0]
+        return int(self.outputs([self.prepare(np.zeros((self.side, self.side, 3), np.uint8))]).shape[-1])
 
 
 @dataclass(frozen=True)
@@ -124,7 +130,11 @@ def _session(model: Path, threads: int) -> onnxruntime.InferenceSession:
     options.enable_mem_pattern = False  # one block for all activations is gigabytes to map and unmap at every batch
     options.log_severity_level = 3  # errors only
     there = onnxruntime.get_available_providers()
-    return onnxruntime.InferenceSession(str(model), options, providers=[one for one in PROVIDERS if one in there])
+    providers = [one for one in PROVIDERS if one in there]
+    try:
+        return onnxruntime.InferenceSession(str(model), options, providers=providers)
+    except Exception as error:  # ONNX Runtime's own have no common base
+        raise Refused(f"{model} cannot be loaded; is it whole? ONNX Runtime says: {error}") from error
 
 
 def _thresholds(model: Path, rows: Sequence[tuple[str, str]], adapter: Adapter) -> NDArray[np.float32]:
