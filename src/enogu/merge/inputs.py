@@ -11,7 +11,7 @@ from enogu.core.networks.source import open_source
 from enogu.core.networks.stream import Reader
 from enogu.core.records.errors import Refused
 from enogu.merge.adapters.adapter import Adapter
-from enogu.merge.adapters.binding import guess
+from enogu.merge.adapters.fitting import guess
 from enogu.merge.adapters.modules import is_adapter
 
 Input = Reader | Adapter

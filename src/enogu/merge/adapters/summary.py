@@ -8,7 +8,7 @@ from enogu.core.networks.header import Header
 from enogu.core.networks.keys import NAMES, place
 from enogu.core.networks.layouts import layouts
 from enogu.core.networks.stream import Reader
-from enogu.merge.adapters.binding import damages, family
+from enogu.merge.adapters.fitting import SIZES, damages, family
 from enogu.merge.adapters.modules import gather, is_adapter
 from enogu.merge.adapters.names import names
 
@@ -34,7 +34,7 @@ def summary(file: Reader, *, deep: bool) -> dict[str, Any] | None:
     places, kinds = names(layouts()[best].shapes), Counter[tuple[str, str, int, float | None]]()
     for module, parts in found.parts.items():
         kind, factor = next((KINDS[part] for part in KINDS if part in parts), ("unknown", ""))
-        kind = f"DoRA of {kind}" if parts.keys() & {"magnitude", "row_magnitude"} else kind
+        kind = f"DoRA of {kind}" if parts.keys() & SIZES else kind
         rank = header.tensors[parts[factor]].shape[0] if factor in parts else 0
         site = places.find(module)
         alpha = float(file.tensor(parts["alpha"])) if deep and _one_number(header, parts.get("alpha")) else None
