@@ -188,7 +188,7 @@ def _flatten(image: Image.Image) -> np.ndarray:
         return np.repeat(grey[..., None], 3, axis=2)
     if not image.has_transparency_data:
         return np.asarray(_to_srgb(image))
-    rgba = image.convert("RGBA")
+    rgba = image if image.mode == "RGBA" else image.convert("RGBA")  # which would be another copy
     flat = Image.new("RGB", image.size, WHITE)
     flat.paste(_to_srgb(rgba.convert("RGB")), mask=rgba.getchannel("A"))
     return np.asarray(flat)
@@ -207,4 +207,4 @@ def _to_srgb(image: Image.Image) -> Image.Image:
                 return ImageCms.profileToProfile(image, source, target, outputMode="RGB") or image
         except (ImageCms.PyCMSError, OSError):
             pass
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
