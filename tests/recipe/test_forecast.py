@@ -51,6 +51,12 @@ def test_pictures_that_were_trained_on_are_not_held_out(recipe, tmp_path):
     assert cautions(plan(recipe(text % "a"))) == [told]
 
 
+def test_programs_that_would_be_run_are_named(tmp_path):
+    path = tmp_path / "r.toml"
+    path.write_text(BOORU + '[nl.n]\nposts = "b"\ncommand = ["python", "my describe.py"]\n')
+    assert cautions(plan(read(path, kinds=KINDS))) == ["nl.n: runs the program python 'my describe.py'"]
+
+
 def test_folders_of_other_settings_are_counted(recipe):
     found = plan(recipe("[draw.a]"))
     (found.work / "draw-a-00000000").mkdir(parents=True)

@@ -1,5 +1,6 @@
 """What a maker should know before a plan is run, though nothing forbids it."""
 
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,14 @@ WINDOW = "75"  # tokens of CLIP's window between its marks; a longer caption is 
 
 def cautions(plan: Plan) -> list[str]:
     """Return the warnings about a plan, one line each."""
-    return [*_seen_when_held_out(plan), *_long_captions(plan), *_left_behind(plan)]
+    return [*_programs(plan), *_seen_when_held_out(plan), *_long_captions(plan), *_left_behind(plan)]
+
+
+def _programs(plan: Plan) -> Iterator[str]:
+    """Programs that a recipe, perhaps somebody else's, would have run."""
+    for id, task in plan.tasks.items():
+        if task.stage.kind == "nl" and not task.done():
+            yield f"{id}: runs the program {shlex.join(task.stage.config.command)}"
 
 
 def _seen_when_held_out(plan: Plan) -> Iterator[str]:
