@@ -22,7 +22,7 @@ def test_a_plan_says_what_becomes_of_each_part_and_writes_nothing(
     before = sorted(tmp_path.iterdir())
     assert main(["merge", "mbw(a, b, 'GRAD_V', base=0.25)", *bound, "--plan"]) == 0
     shown = capsys.readouterr().out
-    assert "UNet: M00: 1 copied from a" not in shown
+    assert "UNet: M00: 1 copied from a (the formula takes it as it is)" in shown
     assert "text encoder: 1 merged as 0.75*a + 0.25*b" in shown
     assert "VAE: 1 copied from a (policy: first)" in shown
     assert "IN06, OUT05: 2 merged as 0.5*a + 0.5*b" in shown

@@ -22,6 +22,7 @@ from enogu.merge.parts import models_of, spoken
 from enogu.merge.syntax import Formula, parse
 
 TORCH: Mapping[str, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+AS_IT_IS = "the formula takes it as it is"
 FOREIGN = 0.5  # with fewer than this share of the UNet's tensors in common, two files are not of one family
 
 
@@ -134,7 +135,7 @@ class _Planner:
         self._same_shape(key, {name: holders[name] for name in self.order if name in needed})
         (node, coefficient), *more = result.terms
         if not more and isinstance(node, Model) and coefficient == 1.0:
-            return self._copy(key, holders, node.name, why="the formula takes it as it is")
+            return self._copy(key, holders, node.name, why=AS_IT_IS)
         return KeyPlan(key, "merged", _spec(key, first, self.config.dtype), result)
 
     def objective(self, keys: Iterable[KeyPlan]) -> Objective:

@@ -5,7 +5,7 @@ from typing import Any
 
 from enogu.core.networks.header import CODES
 from enogu.core.networks.keys import COMPONENTS, NAMES, place
-from enogu.merge.plan import KeyPlan, Plan
+from enogu.merge.plan import AS_IT_IS, KeyPlan, Plan
 
 ORDER = ("TIME", "LABEL", "IN", "M", "OUT", "HEAD")
 
@@ -52,12 +52,17 @@ def text(plan: Plan) -> str:
 def component(plan: Plan, name: str) -> list[str]:
     """Return what becomes of a component, one line per fate, its blocks named where they differ."""
     items = sorted((item for item in plan.keys if place(item.key).component == name), key=_rank)
-    by_block = len({item.result for item in items if item.action == "merged"}) > 1
+    by_block = len({item.result for item in items if _chosen(item)}) > 1
     groups: dict[tuple[str, str], list[str]] = {}
     for item in items:
-        block = place(item.key).block if by_block and item.action == "merged" else ""
+        block = place(item.key).block if by_block and _chosen(item) else ""
         groups.setdefault((f"{item.action} {_what(item)}", str(item.spec.dtype)), []).append(block)
     return [f"{_named(blocks)}{len(blocks):,} {what}" for (what, _), blocks in groups.items()]
+
+
+def _chosen(item: KeyPlan) -> bool:
+    """Return whether the formula itself decided, and may have decided otherwise for another block."""
+    return item.action == "merged" or AS_IT_IS in item.why
 
 
 def _rank(item: KeyPlan) -> tuple[int, str]:
