@@ -10,7 +10,6 @@ import hashlib
 import io
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import MappingProxyType
 
 import cv2
@@ -110,14 +109,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", choices=[[], *CASES], default=[])
     parser.add_argument("--pictures", type=int, default=100)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder of the table")
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    today = datetime.date.today().isoformat()
-    lines = [f"# Audit of images\n\n{machine()}, {today}. `python -m benchmarks.data_audit {' '.join(args.cases)}`\n"]
-    lines += [f"Pictures of {WIDTH} x {HEIGHT} per second of one core; the target for JPEG is {TARGET}.\n"]
-    lines += [f"| file | {' | '.join(WAYS)} |", "|---|" + "---:|" * len(WAYS)]
-    print(*lines, sep="\n", flush=True)
+    print(f"# Audit of images\n\n{machine()}, {datetime.date.today()}. `python -m benchmarks.data_audit`\n")
+    print(f"Pictures of {WIDTH} x {HEIGHT} per second of one core; the target for JPEG is {TARGET}.\n")
+    print(f"| file | {' | '.join(WAYS)} |\n|---|{'---:|' * len(WAYS)}", flush=True)
     images = [drawing(seed) for seed in range(min(args.pictures, 20))]
     for name in args.cases or CASES:
         kind, options = CASES[name]
@@ -125,9 +121,7 @@ def main() -> None:
         files = [files[number % len(files)] for number in range(args.pictures)]
         size = sum(map(len, files)) / len(files) / 1e3
         rates = [f"{rate(work, files):.1f}" for work in WAYS.values()]
-        lines.append(f"| {name}, {size:,.0f} kB | {' | '.join(rates)} |")
-        print(lines[-1], flush=True)
-    (args.out / f"data_audit_{today}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        print(f"| {name}, {size:,.0f} kB | {' | '.join(rates)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -28,8 +28,7 @@ from enogu.captions.config import CaptionsConfig, CaptionSet
 from enogu.captions.reading import Reader, reader
 from enogu.core.records.job import Job
 
-HERE = Path(__file__).parent
-PEERS = HERE.parent / "build" / "peers"
+PEERS = Path(__file__).parents[1] / "build" / "peers"
 COMMAND = "python -m benchmarks.data_captions"
 MILLION = 1_000_000
 READS = 100_000
@@ -207,21 +206,13 @@ def main(arguments: list[str] | None = None) -> int:
         for row in CASES[args.alone](Bench(args.folder, args.scale, sources)):
             print(json.dumps(row), flush=True)
         return 0
+    print(f"# Captions\n\n{_machine()}; {datetime.date.today()}; `{COMMAND}`; Polars {pl.__version__}\n")
+    print("| work | reached | to reach |\n| --- | ---: | ---: |", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
-        lines = list(_table(args, args.folder or Path(scratch)))
-    if args.scale == 1.0:
-        day = datetime.date.today().isoformat()
-        (HERE / f"data_captions_{day}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        for name in args.cases or [name for name in CASES if name not in BY_NAME_ONLY]:
+            for row in _alone(name, args, args.folder or Path(scratch)):
+                print(f"| {' | '.join(row)} |", flush=True)
     return 0
-
-
-def _table(args: argparse.Namespace, folder: Path) -> Iterator[str]:
-    head = ["# Captions", "", f"{_machine()}; {datetime.date.today()}; `{COMMAND}`; Polars {pl.__version__}", ""]
-    for line in (*head, "| work | reached | to reach |", "| --- | ---: | ---: |"):
-        yield _printed(line)
-    for name in args.cases or [name for name in CASES if name not in BY_NAME_ONLY]:
-        for row in _alone(name, args, folder):
-            yield _printed(f"| {' | '.join(row)} |")
 
 
 def _machine() -> str:
@@ -229,11 +220,6 @@ def _machine() -> str:
     lines = facts.read_text().splitlines() if facts.exists() else []
     name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
     return f"{name}, {os.cpu_count()} cores"
-
-
-def _printed(line: str) -> str:
-    print(line, flush=True)
-    return line
 
 
 if __name__ == "__main__":

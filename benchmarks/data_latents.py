@@ -14,21 +14,28 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 import polars as pl
 
+from enogu.captions.ragged import RaggedWriter
+from enogu.captions.rules import Rules, to_plain
+from enogu.core.records.files import write_json
 from enogu.core.records.journal import SCHEMA, Entry
-from enogu.core.records.shards import Shards, ShardWriter
+from enogu.core.records.shards import SHARD_BYTES, Shards, ShardWriter
 from enogu.latents.buckets import Buckets
 from enogu.latents.plan import plan
+from enogu.recipe.kinds import EMBEDDED
 
 SHAPES = ((512, 512), (448, 576), (576, 448), (384, 640), (640, 384))
 CHANNELS = 8  # of SD1's moments: mean and log variance of 4, float16
 BATCH = 16
 HELD_OUT = 1024
+WORDS, VOCABULARY = 20, 140_000  # of a caption, of all
+BLOCK = 1_000_000  # captions written at once
 KOHYA_CHANNELS = 4  # of a sampled latent, float32, as sd-scripts' save_latents_to_disk writes them
 Row = tuple[str, str, str]  # what, figure, target
 
@@ -64,26 +71,38 @@ def plan_case(args: argparse.Namespace) -> Iterator[Row]:
 
 
 def start_case(args: argparse.Namespace) -> Iterator[Row]:
-    """Open an index and plan the first epoch, as a training process does."""
+    """Start a training process on as many latents and captions: from its launch to the first batch in hand."""
     write_index(args.folder, args.pictures)
+    write_captions(args.folder / "captions", args.pictures)
     yield from alone("started", args)
-    (args.folder / "index.parquet").unlink()
 
 
 def started_case(args: argparse.Namespace) -> Iterator[Row]:
-    """Open the index that is there, hold posts out for validation, and plan: all that training does before a batch."""
-    from enogu.train.data import LatentSet  # brings torch
+    """Do all that the stage does before its first update, on the mini networks; `args.launched` is when we were."""
+    from enogu.captions.reading import reader
+    from enogu.core.networks.checkpoint import load
+    from enogu.train.config import Phase, Rates, TrainConfig
+    from enogu.train.data import LatentSet, batches
+    from enogu.train.tuner import Tuner
+    from enogu.train.validation import Validation
 
-    started = time.perf_counter()
+    def since() -> str:
+        return f"{time.time() - args.launched:.1f} s"
+
+    phases = (Phase(lr=Rates(unet=1e-4), images=1000),)
+    config = TrainConfig(start="a", latents=("b",), captions="c", phases=phases)
+    yield "from launch: PyTorch and the stage imported", since(), ""
+    Tuner(config, load(files("enogu") / EMBEDDED["model"]["mini-sd1"]), "cpu")
+    yield "the mini networks and their optimizer", since(), ""
     data = LatentSet(args.folder, held_out=HELD_OUT, seed=0)
-    opened = time.perf_counter()
-    batches = plan(data.train, batch=BATCH, seed=0, epoch=0)
-    seconds = time.perf_counter() - started
     size = (args.folder / "index.parquet").stat().st_size / 1e6
-    what = f"open an index of {args.pictures:,} records ({size:,.0f} MB), hold out {HELD_OUT:,}"
-    yield what, f"{opened - started:.1f} s", ""
-    yield f"and plan the first epoch, {len(batches):,} batches", f"{seconds:.1f} s in all", "< 10 s"
-    yield "peak of memory, PyTorch included", f"{peak():.2f} GB", ""
+    yield f"{args.pictures:,} records opened ({size:,.0f} MB of index), {HELD_OUT:,} held out", since(), ""
+    captions = reader(args.folder / "captions", 0)
+    yield f"captions of {len(captions.posts):,} posts opened", since(), ""
+    Validation(data, captions, 0, 1)
+    first = next(batches(data, captions, plan, batch=BATCH, seed=0, chunks=1, set="tags", at=(0, 0)))
+    yield f"epoch planned, first batch of {len(first.moments)} in hand", since(), "< 10 s"
+    yield "peak of memory, PyTorch and mapped files included", f"{peak():.2f} GB", ""
 
 
 def read_case(args: argparse.Namespace) -> Iterator[Row]:
@@ -177,7 +196,7 @@ def write_npz(path: Path, latents: np.ndarray) -> None:
 
 
 def write_index(folder: Path, count: int) -> None:
-    """Write an index without its shards."""
+    """Write an index, and its shards of 1 GB as files full of holes."""
     widths, heights = sizes(count)
     shapes = Buckets(area=1024 * 1024).assign(widths, heights)
     nbytes = CHANNELS * 2 * shapes[:, 0].astype(np.int64) * shapes[:, 1] // 64
@@ -187,20 +206,39 @@ def write_index(folder: Path, count: int) -> None:
         "width": shapes[:, 0],
         "height": shapes[:, 1],
         "nbytes": nbytes,
-        "offset": np.arange(count) % 4096 * nbytes,
         "checksum": rng.integers(1 << 63, size=count, dtype=np.uint64),
         "original_width": widths,
         "original_height": heights,
     }
+    place, each = pl.int_range(pl.len()).over("width", "height"), SHARD_BYTES // pl.col("nbytes")
     frame = pl.DataFrame(columns).with_columns(
-        shard=pl.format("shard-{}x{}-0-{}.bin", "width", "height", pl.col("post") // 100_000),
+        shard=pl.format("shard-{}x{}-0-{}.bin", "width", "height", place // each),
+        offset=place % each * pl.col("nbytes"),
         key=pl.format("{}", pl.col("post").hash()),
         flipped=pl.lit(value=False),
         margin=pl.lit(0),
         crop_left=pl.lit(0),
         crop_top=pl.lit(0),
     )
+    for shard, end in frame.group_by("shard").agg((pl.col("offset") + pl.col("nbytes")).max()).iter_rows():
+        with (folder / shard).open("wb") as handle:
+            handle.truncate(end)
     frame.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()).write_parquet(folder / "index.parquet")
+
+
+def write_captions(folder: Path, count: int) -> None:
+    """Write a captions folder as the stage does, of words drawn evenly."""
+    rng = np.random.default_rng(0)
+    words = RaggedWriter(folder / "packed" / "words", np.uint32)
+    for start in range(0, count, BLOCK):
+        size = min(BLOCK, count - start)
+        drawn = rng.integers(VOCABULARY, size=size * WORDS, dtype=np.uint32)
+        words.append(np.arange(start, start + size), np.full(size, WORDS), drawn)
+    words.close()
+    vocabulary = {"group": ["general"] * VOCABULARY, "text": [f"word {number}" for number in range(VOCABULARY)]}
+    pl.DataFrame(vocabulary).write_parquet(folder / "packed" / "vocabulary.parquet")
+    rules = to_plain(Rules(order=("general",), shuffled=frozenset({"general"}), drop_caption=0.1))
+    write_json(folder / "captions.json", {"groups": {"general": count}, "texts": {}, "sets": {"tags": rules}})
 
 
 def timed(batches: list[np.ndarray], read: Callable[[np.ndarray], object]) -> Iterator[Row]:
@@ -231,13 +269,16 @@ PARTS = MappingProxyType({"started": started_case, "shards": shards_case, "npz":
 
 
 def alone(name: str, args: argparse.Namespace) -> Iterator[Row]:
-    """Run a case in a process of its own."""
+    """Run a case in a process of its own, and yield its rows as they come."""
     command = [sys.executable, "-m", "benchmarks.data_latents", "--alone", name, "--folder", str(args.folder)]
-    command += ["--pictures", str(args.pictures), "--records", str(args.records)]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    for line in output.splitlines():
-        what, figure, target = line.split("\t")
-        yield what, figure, target
+    command += ["--pictures", str(args.pictures), "--records", str(args.records), "--launched", str(time.time())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            what, figure, target = line.removesuffix("\n").split("\t")
+            yield what, figure, target
+    if process.returncode:
+        raise SystemExit(f"the case {name} failed")
 
 
 def main() -> None:
@@ -247,8 +288,8 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=12_400_000)
     parser.add_argument("--records", type=int, default=16_000)
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder of the table")
     parser.add_argument("--alone", help=argparse.SUPPRESS)
+    parser.add_argument("--launched", type=float, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.alone:
         for row in {**CASES, **PARTS}[args.alone](args):
@@ -256,17 +297,12 @@ def main() -> None:
         return
     from benchmarks.side_by_side import machine  # brings torch, which would count as memory of the cases
 
-    today = datetime.date.today().isoformat()
-    lines = [f"# Latents\n\n{machine()}, {today}. `python -m benchmarks.data_latents {' '.join(args.cases)}`\n"]
-    lines += ["| work | figure | target |", "|---|---:|---:|"]
-    print(*lines, sep="\n", flush=True)
+    print(f"# Latents\n\n{machine()}, {datetime.date.today()}. `python -m benchmarks.data_latents`\n")
+    print("| work | figure | target |\n|---|---:|---:|", flush=True)
     for name in args.cases or CASES:
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-            rows = alone(name, argparse.Namespace(**{**vars(args), "folder": Path(folder)}))
-            for row in rows:
-                lines.append(f"| {row[0]} | {row[1]} | {row[2]} |")
-                print(lines[-1], flush=True)
-    (args.out / f"data_latents_{today}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            for row in alone(name, argparse.Namespace(**{**vars(args), "folder": Path(folder)})):
+                print(f"| {' | '.join(row)} |", flush=True)
 
 
 if __name__ == "__main__":
