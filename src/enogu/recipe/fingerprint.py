@@ -1,5 +1,6 @@
 """SHA-256 of files from outside, each read once."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from enogu.core.records.errors import Refused
@@ -26,8 +27,8 @@ class Fingerprints:
         return self.files.of(path)
 
     def remember(self) -> None:
-        """Write what was hashed, for the next time, and remove what killed writes of it left."""
-        with locked(self._memory.parent / ".locks" / self._memory.name, lambda _: None):
+        """Write what was hashed, for the next time, and remove what killed writes of it left; where one may."""
+        with suppress(OSError), locked(self._memory.parent / ".locks" / self._memory.name, lambda _: None):
             for part in self._memory.parent.glob(f".{self._memory.name}.*.part"):
                 part.unlink()
             self.files.remember()

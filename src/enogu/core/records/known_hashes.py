@@ -1,6 +1,7 @@
 """SHA-256 of files that do not change, each read once: remembered by path, size, inode and times of change."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,10 @@ class KnownHashes:
         return str(path.resolve()) in self._known
 
     def remember(self) -> None:
-        """Write what is known for the next time, beside what others learnt meanwhile."""
-        if self._memory is not None:
+        """Write what is known for the next time, beside what others learnt; where that cannot be, nothing is lost."""
+        if self._memory is None:
+            return
+        with suppress(OSError):
             write_json(self._memory, {**_recalled(self._memory), **self._known})
 
 
