@@ -53,6 +53,7 @@ class TrainConfig:
     batch: int = 16  # images per update
     chunks: int = 1  # text window in chunks of 75 tokens
     clip_skip: int = 1
+    text_variants: int = 0  # captions per post and set whose text outputs are kept on disk (SD1: 118 KB each); 0: none
     weighting: Literal["none", "min_snr", "soft_min_snr", "debiased"] = "none"  # of the loss by timestep
     gamma: float = 5.0  # of min_snr
     betas: tuple[float, float] = (0.9, 0.999)
@@ -73,6 +74,13 @@ class TrainConfig:
             raise Refused("phases is empty; give at least one")
         if self.batch < 1:
             raise Refused(f"batch = {self.batch}; give at least 1")
+        if self.text_variants < 0:
+            raise Refused(f"text_variants = {self.text_variants}; give the captions kept per post, or 0 for none")
+        if self.text_variants and (trained := [phase for phase in self.phases if phase.lr.te > 0]):
+            raise Refused(
+                f"text_variants = {self.text_variants}, but phase {self.phases.index(trained[0]) + 1} trains the text "
+                "encoder, whose outputs then change with every update; set text_variants = 0 or lr.te = 0"
+            )
         known = {"", *self.latents}
         for number, phase in enumerate(self.phases, 1):
             if phase.latents not in known:

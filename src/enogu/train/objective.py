@@ -1,6 +1,6 @@
 """The loss of a batch: noise, timestep and posterior sample follow from the count of each image in the run."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
 
@@ -46,6 +46,7 @@ class Objective:
         self.model = model
         self.clip_skip = clip_skip
         self.autocast = autocast
+        self.kept: Callable[[Tensor], Tensor] | None = None  # outputs by tokens, in place of the text encoder
         family = model.family
         abar = alphas_cumprod(family.schedule)
         weights = maths.loss_weight(weighting, family.prediction, maths.snr(abar), gamma=gamma)
@@ -62,11 +63,15 @@ class Objective:
         abar = self.abar[t]
         with torch.autocast(device.type, torch.bfloat16, enabled=self.autocast):
             with torch.set_grad_enabled(train_text and torch.is_grad_enabled()):
-                context = self.model.encode_text(tokens.to(device), self.clip_skip)
+                context = self.kept(tokens).to(device) if self.kept else self.text(tokens)
             output = self.model.unet(maths.noised(x0, noise, abar), t, context)
         target = maths.target(self.model.family.prediction, x0, noise, abar=abar)
         errors: Tensor = (output.float() - target).square().flatten(1).mean(dim=1)
         return errors
+
+    def text(self, tokens: Tensor) -> Tensor:
+        """Return what the text encoder makes of tokens (B, n, 77): (B, n * 77, C)."""
+        return self.model.encode_text(tokens.to(self.model.device), self.clip_skip)
 
     def precise(self) -> "Objective":
         """Return the same objective in fp32."""

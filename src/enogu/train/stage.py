@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from enogu.core.networks.checkpoint import load
 from enogu.core.records.files import atomic_path
 from enogu.core.records.hashes import settings_plain, sha256_file
@@ -18,7 +20,10 @@ from enogu.train.data import Captions, LatentSet, Plan
 from enogu.train.keeper import Keeper
 from enogu.train.loop import Loop
 from enogu.train.position import Position
+from enogu.train.text_outputs import TextOutputs, Variants, captions_of, encoder_name, number_of
 from enogu.train.tuner import Tuner
+
+TEXT_OUTPUTS = "text"  # folder of those that are kept while the run goes on
 
 
 def run(config: TrainConfig, job: Job, *, plan: Plan, reader: Callable[[Path, int], Captions]) -> dict[str, Any]:
@@ -31,6 +36,9 @@ def run(config: TrainConfig, job: Job, *, plan: Plan, reader: Callable[[Path, in
         name: LatentSet(folder, held_out=config.validation, seed=config.seed)
         for name, folder in job.all("latents").items()
     }
+    captions = reader(job.one("captions"), config.seed)
+    if config.text_variants:
+        captions = _kept(config, captions, latents, tuner=tuner, job=job)
     keeper = Keeper(job.out, config, tuner, state_images=0, recipe=json.dumps(recipe, sort_keys=True))
     restored = keeper.restore()
     at = restored or Position()
@@ -40,7 +48,7 @@ def run(config: TrainConfig, job: Job, *, plan: Plan, reader: Callable[[Path, in
         config,
         tuner,
         latents=latents,
-        captions=reader(job.one("captions"), config.seed),
+        captions=captions,
         plan=plan,
         curves=curves,
         keeper=keeper,
@@ -52,6 +60,7 @@ def run(config: TrainConfig, job: Job, *, plan: Plan, reader: Callable[[Path, in
     finally:
         curves.close()
     _publish(keeper.checkpoint(at), job.out / "model.safetensors")
+    shutil.rmtree(job.out / TEXT_OUTPUTS, ignore_errors=True)
     seconds = time.monotonic() - began
     return {
         "images": at.images,
@@ -63,6 +72,25 @@ def run(config: TrainConfig, job: Job, *, plan: Plan, reader: Callable[[Path, in
         "precision": "bf16" if tuner.autocast else "fp32",
         "sha256": sha256_file(job.out / "model.safetensors"),
     }
+
+
+def _kept(
+    config: TrainConfig, captions: Captions, latents: dict[str, LatentSet], *, tuner: Tuner, job: Job
+) -> Captions:
+    """Let kept outputs stand for the text encoder; return the few captions of each post that they are of."""
+    few = Variants(captions, config.text_variants)
+    objective = tuner.objective
+
+    @torch.no_grad()
+    def compute(tokens: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(objective.model.device.type, torch.bfloat16, enabled=objective.autocast):
+            return objective.text(tokens)
+
+    outputs = TextOutputs(job.out / TEXT_OUTPUTS, encoder_name(tuner.start.tensors, config), compute)
+    said, total = captions_of(config, few, latents), number_of(config, latents)
+    outputs.fill(said, chunks=config.chunks, total=total, progress=job.progress)
+    objective.kept = outputs
+    return few
 
 
 def _publish(checkpoint: Path, path: Path) -> None:
