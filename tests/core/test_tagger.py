@@ -98,3 +98,19 @@ def test_a_model_that_does_not_say_how_many_tags_it_has_is_asked(tmp_path: Path)
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "tags"
     onnx.save(model, tmp_path / "model.onnx")
     assert Tagger.load(tmp_path).vision.width == 4
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ("{", "cannot be read"),
+        ("[1]", "no table"),
+        ('{"redness": "a"}', "redness is 'a'"),
+        ('{"redness": 35}', "redness is 35"),
+        ('{"redniss": 0.35}', "did you mean 'redness'"),
+    ],
+)
+def test_thresholds_that_cannot_be_are_refused(tmp_path: Path, written: str, why: str) -> None:
+    (make_tagger(tmp_path) / "thresholds.json").write_text(written)
+    with pytest.raises(Refused, match=why):
+        Tagger.load(tmp_path)

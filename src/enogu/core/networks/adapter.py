@@ -170,6 +170,14 @@ def _resized(picture: Picture, side: int, how: str) -> Picture:
     return np.asarray(Image.fromarray(picture).resize((side, side), SMOOTH.get(how, Image.Resampling.LANCZOS)))
 
 
+def by_hand(path: Path) -> Any:
+    """Read a JSON file that somebody laid beside a model."""
+    try:
+        return read_json(path)
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise Refused(f"{path} cannot be read: {error}") from error
+
+
 def _csv_rows(path: Path) -> list[tuple[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
@@ -185,7 +193,7 @@ def _csv_rows(path: Path) -> list[tuple[str, str]]:
 
 def _json_rows(path: Path) -> list[tuple[str, str]]:
     """Read {index: {tag, category}} (cl_tagger), or idx_to_tag beside tag_to_category at any depth (camie)."""
-    raw = read_json(path)
+    raw = by_hand(path)
     if found := _holding(raw, ("idx_to_tag", "tag_to_category")):
         names = _by_index(found["idx_to_tag"], path)
         return [(str(name), str(found["tag_to_category"].get(name, "general"))) for name in names]

@@ -16,9 +16,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from enogu.core.networks.adapter import Adapter, adapter
-from enogu.core.records.errors import Failed, Refused
-from enogu.core.records.files import read_json
+from enogu.core.networks.adapter import Adapter, adapter, by_hand
+from enogu.core.records.errors import Failed, Refused, unknown
 
 DEFAULT_THRESHOLD = 0.35  # the customary threshold of WD taggers that were not calibrated
 BATCH = 32
@@ -139,7 +138,15 @@ def _session(model: Path, threads: int) -> onnxruntime.InferenceSession:
 
 def _thresholds(model: Path, rows: Sequence[tuple[str, str]], adapter: Adapter) -> NDArray[np.float32]:
     beside = model.with_name("thresholds.json")
-    known: dict[str, Any] = read_json(beside) if beside.is_file() else {}
+    known: Any = by_hand(beside) if beside.is_file() else {}
+    if not isinstance(known, dict):
+        raise Refused(f"{beside} is no table {{tag: threshold}}")
+    names = {name for name, _ in rows}
+    for name, value in known.items():
+        if name not in names:
+            raise unknown(f"tag in {beside}", name, names)
+        if not isinstance(value, (int, float)) or not 0 < value <= 1:
+            raise Refused(f"{beside}: the threshold of {name} is {value!r}; give a probability above 0, 1 at most")
     return np.array(
         [known.get(name, adapter.thresholds.get(kind, DEFAULT_THRESHOLD)) for name, kind in rows], np.float32
     )
