@@ -94,6 +94,13 @@ def test_dtypes(tmp_path: Path, dtype: str, expected: torch.dtype) -> None:
     assert result[pico.IDS].dtype == torch.int64
 
 
+def test_position_ids_that_are_floats_give_way_to_those_that_are_none(tmp_path: Path) -> None:
+    damaged = A | {pico.IDS: A[pico.IDS].half() * 0.99}
+    assert torch.equal(merged(tmp_path, "0.5*a + 0.5*b", {"a": damaged, "b": B})[pico.IDS], B[pico.IDS])
+    headers = stage.read_headers(pico.write(tmp_path, a=damaged, b=damaged))
+    assert any("enogu convert" in text for text in make_plan(MergeConfig(formula="0.5*a + 0.5*b"), headers).warnings)
+
+
 def test_weights_in_8_bits_with_scales_become_16_bits(tmp_path: Path) -> None:
     layer = pico.MIDDLE.removesuffix(".weight")
     scaled = {pico.MIDDLE: A[pico.MIDDLE].to(torch.float8_e4m3fn), f"{layer}.scale_weight": torch.tensor(0.5)}

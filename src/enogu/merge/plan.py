@@ -123,6 +123,8 @@ class _Planner:
             return KeyPlan(
                 key, "dropped", _spec(key, first, "same"), Combination(), "a moving average, stale after a merge"
             )
+        if why == "ids":  # other mergers have made floats of some
+            holders = {name: info for name, info in holders.items() if not info.is_float} or holders
         if why:
             return self._copy(key, holders, chosen, why=f"never blended: {why}")
         result = self.terms.at(self.meanings.at(key), key, instead=chosen if policy != "formula" else "")
@@ -163,6 +165,9 @@ class _Planner:
     def notes(self, keys: tuple[KeyPlan, ...]) -> Iterator[str]:
         """Yield warnings that concern the whole."""
         yield from self.terms.notes()
+        for item in keys:
+            if place(item.key).fixed == "ids" and item.spec.dtype.is_floating_point:
+                yield f"{item.key} is no list of integers in any model; enogu convert mends the result"
         lone = [item.key for item in keys if "missing from" in item.why]
         if lone:
             yield f"{len(lone)} tensors are not in every model and are copied, for example {lone[0]}"
