@@ -35,6 +35,24 @@ def plain(tags: list[str], seed: int, size: tuple[int, int]) -> Image.Image:
     return Image.new("RGB", size, colours[0])
 
 
+@dataclass
+class Lent:
+    """Captions as the captions room would lend them: the tags of the prompts in turn."""
+
+    sets: dict[str, object]
+
+    def plain(self, post: int, set: str = "tags") -> str:
+        """Return a post's caption."""
+        assert set in self.sets
+        return ", ".join(tag.replace("_", " ") for tag in PROMPTS[post % len(PROMPTS)])
+
+
+def lend(folder: Path, seed: int) -> Lent:
+    """Return the captions of a folder."""
+    assert (folder / "tokens.json").exists()
+    return Lent({"tags": None})
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON at once: a test needs no fsync."""
     path.write_text(json.dumps(value), encoding="utf-8")
@@ -80,6 +98,7 @@ def add_posts(works: Works, id: str = "posts.drawn", count: int = 30) -> None:
         rows.append(row)
     frame = pl.DataFrame(rows, schema=MANIFEST_SCHEMA, orient="row")
     frame.write_parquet(folder / "manifest.parquet")
+    frame.drop("sha256").write_parquet(folder / "posts.parquet")
     write_json(folder / "statistics.json", statistics(frame.lazy(), frame.lazy()))
     funnel = [
         {"step": "read", "left": count + 20},
@@ -93,12 +112,6 @@ def add_posts(works: Works, id: str = "posts.drawn", count: int = 30) -> None:
 def add_captions(works: Works, count: int = 30) -> None:
     """Add one set of captions."""
     folder = works.stage("captions.tags", {"posts": {"drawn": "posts.drawn"}})
-    words = [[tag.replace("_", " ") for tag in PROMPTS[post % len(PROMPTS)]] for post in range(count)]
-    rows = [
-        {"post": post, "set": "tags", "groups": [{"name": "general", "words": of}], "text": ""}
-        for post, of in enumerate(words)
-    ]
-    pl.DataFrame(rows, schema_overrides={"post": pl.Int64}).write_parquet(folder / "captions.parquet")
     windows = [{"tokens": tokens, "share_over": 0.1 if tokens == 75 else 0.0} for tokens in (75, 150, 225)]
     bins = [{"from": 0, "to": 15, "posts": 4}, {"from": 30, "to": 45, "posts": 20}, {"from": 75, "to": 90, "posts": 6}]
     report = {"posts": count, "mean": 40.0, "p50": 38, "longest": 82, "histogram": bins, "windows": windows}

@@ -43,7 +43,7 @@ def model(prediction: str, unet: Callable[[Tensor, Tensor], Tensor]) -> Any:
 
 def losses(one: Any, stored: Shards, seed: int = 0) -> np.ndarray:
     batches = held_out_rows(stored, 8, seed)
-    return np.concatenate(list(bin_losses(one, stored, batches, captions={}, seed=seed)))
+    return np.concatenate(list(bin_losses(one, stored, batches, caption=lambda post: "", seed=seed)))
 
 
 def test_a_model_that_knows_the_noise_has_no_loss(tmp_path: Path) -> None:

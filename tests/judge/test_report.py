@@ -17,6 +17,8 @@ from enogu.judge.report.embedding import BUDGET, BYTES_PER_PIXEL, fitting_side
 from enogu.judge.report.lineage import layers
 from enogu.judge.report.scales import duration, short, ticks
 
+from .conftest import lend
+
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
@@ -45,7 +47,7 @@ class Page(HTMLParser):
 def report(works: Any, **config: Any) -> tuple[str, Page]:
     out = works.root / "report"
     config = {"title": "Rabbit ears", "recipe_text": '[recipe]\nname = "<b>&"', **config}
-    run(ReportConfig(**config), Job(out=out, inputs={"stages": works.folders}))
+    run(ReportConfig(**config), Job(out=out, inputs={"stages": works.folders}), reader=lend)
     html = (out / "report.html").read_text("utf-8")
     return html, Page(html)
 
@@ -91,6 +93,23 @@ def test_the_funnel_tells_only_where_posts_were_lost(works: Any) -> None:
     write_json(works.folders["posts.drawn"] / "posts.json", {"root": ".", "posts": 5, "funnel": funnel, "skipped": {}})
     html, _ = report(works)
     assert re.findall(r"<li><span>(\w+)</span><b", html)[:3] == ["read", "year", "image"]
+
+
+def test_pictures_are_shown_with_what_training_reads(works: Any) -> None:
+    _, page = report(works)
+    told = {attributes["data-head"]: attributes["data-words"] for tag, attributes in page.elements
+            if tag == "button" and (attributes.get("data-head") or "").startswith("post ")}  # fmt: skip
+    assert len(told) == 24
+    assert all(words == lend(works.folders["captions.tags"], 0).plain(int(head.split()[1]))
+               for head, words in told.items() if head)  # fmt: skip
+
+
+def test_posts_without_captions_are_shown_without(works: Any) -> None:
+    del works.folders["captions.tags"]
+    _, page = report(works)
+    assert [attributes["data-words"] for tag, attributes in page.elements if "data-words" in attributes][-24:] == [
+        ""
+    ] * 24
 
 
 def test_a_page_without_stages_is_still_a_page(works: Any) -> None:

@@ -7,13 +7,18 @@ import polars as pl
 import pytest
 import torch
 
+from enogu.captions.config import CaptionsConfig, CaptionSet
+from enogu.captions.reading import reader
+from enogu.captions.stage import run as caption
 from enogu.core.networks.checkpoint import save
 from enogu.core.networks.family import family
 from enogu.core.networks.model import StableDiffusion
+from enogu.core.networks.tokenizer import tokenize
 from enogu.core.records.errors import Failed, Refused
 from enogu.core.records.files import read_json
 from enogu.core.records.job import Job
 from enogu.core.records.shards import Entry, ShardWriter
+from enogu.judge import losses
 from enogu.judge.config import JudgeConfig
 from enogu.judge.stage import run
 
@@ -23,7 +28,8 @@ GROUPS = {"new": ("rabbit ears",), "known": ("red_shirt", "blue_shirt")}
 def judge(works: Any, tagger: Path, inputs: dict[str, Any] | None = None, **config: Any) -> dict[str, Any]:
     out = works.root / "judge"
     given = {"grid": {"compare": works.folders["grid.compare"]}, "tagger": {"t": tagger}, **(inputs or {})}
-    run(JudgeConfig(grid="compare", tagger="t", **{"groups": GROUPS, **config}), Job(out=out, inputs=given, threads=1))
+    job = Job(out=out, inputs=given, threads=1)
+    run(JudgeConfig(grid="compare", tagger="t", **{"groups": GROUPS, **config}), job, reader=reader)
     measured: dict[str, Any] = read_json(out / "measures.json")
     return measured
 
@@ -72,11 +78,14 @@ def test_the_ceiling_is_what_the_tagger_finds_in_real_drawings(works: Any, tagge
     assert measured["ceiling"]["recall.known"] == pytest.approx((0.5 + 1 + 0.5) / 3)
 
 
-def test_losses_are_paired_and_repeatable(works: Any, tagger: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def heldout(tmp_path: Path) -> dict[str, Any]:
+    """Return a model under two names and the latents of three posts."""
     torch.manual_seed(0)
     model = StableDiffusion(family("mini-sd1"))
-    torch.nn.init.normal_(model.unet.out[2].weight, std=0.02)
-    save(tmp_path / "a.safetensors", model.state_dict(), {})
+    torch.nn.init.normal_(model.unet.out[2].weight, std=0.02)  # type: ignore[arg-type]
+    file = tmp_path / "a.safetensors"
+    save(file, model.state_dict(), {})
     folder = tmp_path / "latents"
     writer = ShardWriter(folder)
     entries = [
@@ -86,13 +95,38 @@ def test_losses_are_paired_and_repeatable(works: Any, tagger: Path, tmp_path: Pa
     ]  # fmt: skip
     writer.append(entries, [torch.randn(8, 8, 8).half().numpy() for _ in entries])
     writer.finish(writer.stored())
-    files = {"a": tmp_path / "a.safetensors", "same": tmp_path / "a.safetensors"}
-    inputs = {"models": files, "latents": {"low": folder}, "captions": {"tags": works.folders["captions.tags"]}}
-    options: dict[str, Any] = {"models": ("a", "same"), "latents": "low", "captions": "tags", "loss_images": 2}
-    bins = judge(works, tagger, inputs, **options)["loss_bins"]
+    return {"models": {"a": file, "same": file}, "latents": {"low": folder}}
+
+
+LOSSES: dict[str, Any] = {"models": ("a", "same"), "latents": "low"}
+
+
+def test_losses_are_paired_and_repeatable(works: Any, tagger: Path, heldout: dict[str, Any]) -> None:
+    bins = judge(works, tagger, heldout, **LOSSES, loss_images=2)["loss_bins"]
     assert bins["images"] == 2
     assert bins["models"]["a"] == bins["models"]["same"]
     assert all(0.5 < loss < 2 for loss in bins["models"]["a"])  # an untrained model knows nothing of the noise
+
+
+def test_captions_are_judged_by_the_rules_that_training_reads_them_by(
+    works: Any, tagger: Path, heldout: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Words that are dropped when captions are written, and a separator and a limit that are read with them."""
+    sets = {"tags": CaptionSet(), "few": CaptionSet(limit=1)}
+    rules: dict[str, Any] = {"order": ("general",), "shuffle_after": "", "drop": ("1girl",), "separator": " | "}
+    written = tmp_path / "captions"
+    posts = works.folders["posts.drawn"]
+    caption(CaptionsConfig(posts="drawn", **rules, sets=sets), Job(out=written, inputs={"posts": {"drawn": posts}}))
+    said: list[str] = []
+    monkeypatch.setattr(losses, "tokenize", lambda text: said.append(text) or tokenize(text))
+    inputs = {**heldout, "captions": {"c": written}}
+    judge(works, tagger, inputs, **LOSSES, captions="c")
+    assert sorted(set(said)) == ["blue shirt", "rabbit ears | red shirt", "red shirt"]
+    said.clear()
+    judge(works, tagger, inputs, **LOSSES, captions="c", caption_set="few")
+    assert set(said) <= {"blue shirt", "rabbit ears", "red shirt"}
+    with pytest.raises(Refused, match="fw"):
+        judge(works, tagger, inputs, **LOSSES, captions="c", caption_set="fw")
 
 
 def test_unknown_tags_are_counted_out_or_refused(works: Any, tagger: Path) -> None:

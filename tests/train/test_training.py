@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from enogu.train.config import Phase, Rates, TrainConfig
 from enogu.train.objective import Objective, draw
 from enogu.train.schedule import rate_factor
 from enogu.train.tuner import Tuner
+
+from .conftest import Words
 
 Train = Callable[..., Path]
 LOW = Phase(name="low", images=16, lr=Rates(unet=1e-3, te=1e-3))
@@ -69,6 +72,20 @@ def test_the_curves_begin_before_the_first_update(train: Train, tmp_path: Path) 
     assert points[0]["images"] == 0
     assert "val_loss" in points[0]
     assert [point["images"] for point in points if "val_loss" in point] == [0, 8, 16]
+
+
+def test_validation_asks_for_the_captions_that_the_phase_reads(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: set[str] = set()
+
+    def plain(self: Words, post: int, set: str = "tags") -> str:
+        asked.add(set)
+        return ""
+
+    monkeypatch.setattr(Words, "plain", plain)
+    train(config(replace(LOW, captions="short")), tmp_path)
+    assert asked == {"short"}
 
 
 def test_checkpoints_carry_their_recipe(train: Train, tmp_path: Path) -> None:

@@ -13,9 +13,8 @@ from enogu.core.records.errors import Refused
 from enogu.core.records.files import read_json
 from enogu.core.records.job import Job
 from enogu.judge.config import JudgeConfig
-from enogu.judge.stage import run as run_stage
 from enogu.recipe.config import MachineConfig
-from enogu.recipe.kinds import EMBEDDED, PACKAGE
+from enogu.recipe.kinds import EMBEDDED, KINDS, PACKAGE, runner
 
 EXAMPLE = """example:
   enogu judge sheet --group new=rabbit_ears,mushroom_hat --heldout work/posts-heldout-9c396f1e -o judged"""
@@ -51,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         inputs["heldout"] = {"heldout": args.heldout}
     line = ProgressLine("judge", sys.stderr)
     device, threads = machine(MachineConfig())
-    run_stage(config, Job(out=args.out, inputs=inputs, progress=line, device=device, threads=threads))
+    runner(KINDS["judge"])(config, Job(out=args.out, inputs=inputs, progress=line, device=device, threads=threads))
     line.clear()
     measures = read_json(args.out / "measures.json")
     print(json.dumps(measures, ensure_ascii=False) if args.json else learnt(measures))

@@ -4,8 +4,7 @@ Ten equal bins of t, one t per bin and picture. Errors are compared as errors in
 a squared error in v is one in eps over abar (see core/diffusion/objective.py), so both kinds meet on one scale.
 """
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import polars as pl
@@ -19,7 +18,6 @@ from enogu.core.diffusion.schedule import NUM_TIMESTEPS, alphas_cumprod
 from enogu.core.networks.chunks import chunk_tokens
 from enogu.core.networks.model import StableDiffusion
 from enogu.core.networks.tokenizer import tokenize
-from enogu.core.records.errors import unknown
 from enogu.core.records.seed import derive, generator
 from enogu.core.records.shards import Shards
 from enogu.judge.intervals import Cells
@@ -40,25 +38,13 @@ def held_out_rows(shards: Shards, count: int, seed: int) -> list[NDArray[np.int6
     return [np.array(rows[i : i + BATCH], np.int64) for rows in buckets for i in range(0, len(rows), BATCH)]
 
 
-def plain_captions(folder: Path, name: str) -> dict[int, str]:
-    """Return every post's caption of one set, whole and in the written order."""
-    frame = pl.read_parquet(folder / "captions.parquet")
-    rows = frame.filter(pl.col("set") == name)
-    if rows.is_empty():
-        raise unknown("caption set", name, frame["set"].unique())
-    return {
-        row["post"]: row["text"] or ", ".join(word for group in row["groups"] for word in group["words"])
-        for row in rows.iter_rows(named=True)
-    }
-
-
 @torch.inference_mode()
 def bin_losses(
     model: StableDiffusion,
     shards: Shards,
     batches: list[NDArray[np.int64]],
     *,
-    captions: Mapping[int, str],
+    caption: Callable[[int], str],
     seed: int,
 ) -> Iterator[Cells]:
     """Yield (images, bins) mean squared errors in eps, batch by batch."""
@@ -66,7 +52,7 @@ def bin_losses(
         posts = shards.index["post"].gather(rows).to_list()
         moments = torch.from_numpy(shards.read(rows)).to(model.device, torch.float32)
         x0 = moments.chunk(2, dim=1)[0] * model.family.latent_scale
-        context = _contexts(model, [captions.get(post, "") for post in posts])
+        context = _contexts(model, [caption(post) for post in posts])
         keys = [[derive(seed, "judge.noise", post, place) for post in posts] for place in range(BINS)]
         yield np.stack([_errors(model, x0, context, keys=keys[i], place=i) for i in range(BINS)], axis=1)
 

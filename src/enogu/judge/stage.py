@@ -15,14 +15,15 @@ from enogu.core.records.posts import read_manifest
 from enogu.core.records.seed import generator
 from enogu.core.records.shards import Shards
 from enogu.judge.adherence import asked_tags, check_groups, check_whole, hits, recall_scores
+from enogu.judge.captions import Reader
 from enogu.judge.ceiling import ceilings, tag_ceilings
 from enogu.judge.config import JudgeConfig
 from enogu.judge.intervals import Cells
-from enogu.judge.losses import bin_losses, held_out_rows, plain_captions
+from enogu.judge.losses import bin_losses, held_out_rows
 from enogu.judge.measures import loss_measures, recall_measures, tag_table
 
 
-def run(config: JudgeConfig, job: Job) -> dict[str, Any]:
+def run(config: JudgeConfig, job: Job, *, reader: Reader) -> dict[str, Any]:
     """Write scores.parquet and measures.json; return the verdicts and the ceiling."""
     grid = job.one("grid")
     samples = pl.read_parquet(grid / "samples.parquet")
@@ -48,7 +49,7 @@ def run(config: JudgeConfig, job: Job) -> dict[str, Any]:
         result["tag_ceilings"] = tags = _tag_ceilings(config, job, tagger, judged=judged)
         result["ceiling"] = ceilings(tags, found, groups)
     if config.models:
-        _extend(result, loss_measures(_losses(config, job), seed=config.seed))
+        _extend(result, loss_measures(_losses(config, job, reader), seed=config.seed))
     write_json(job.out / "measures.json", result)
     return {"pictures": len(samples), "verdicts": result["verdicts"], "ceiling": result.get("ceiling", {})}
 
@@ -64,15 +65,19 @@ def _tag_ceilings(config: JudgeConfig, job: Job, tagger: Tagger, *, judged: list
     return tag_ceilings(tagger, posts, judged, rows=rows, progress=job.progress)
 
 
-def _losses(config: JudgeConfig, job: Job) -> dict[str, Cells]:
+def _losses(config: JudgeConfig, job: Job, reader: Reader) -> dict[str, Cells]:
     shards = Shards(job.one("latents"))
     batches = held_out_rows(shards, config.loss_images, config.seed)
-    captions = plain_captions(job.one("captions"), config.caption_set) if config.captions else {}
+    captions = reader(job.one("captions"), config.seed) if config.captions else None
+
+    def caption(post: int) -> str:
+        return captions.plain(post, config.caption_set) if captions else ""
+
     files, tables = job.all("models"), {}
     total, done = len(files) * len(batches), 0
     for name, file in files.items():
         model, parts = load_model(file, device=job.device), []
-        for part in bin_losses(model, shards, batches, captions=captions, seed=config.seed):
+        for part in bin_losses(model, shards, batches, caption=caption, seed=config.seed):
             parts.append(part)
             job.progress(done := done + 1, total, "batches of held-out losses")
         tables[name] = np.concatenate(parts)

@@ -57,6 +57,7 @@ KINDS = MappingProxyType(
         "train": Kind(
             config="enogu.train.config:TrainConfig",
             run="enogu.train.stage:run",
+            version=2,
             lends=(("plan", "enogu.latents.plan:plan"), ("reader", "enogu.captions.reading:reader")),
             model="model.safetensors",
             checkpoints="checkpoints",
@@ -68,8 +69,18 @@ KINDS = MappingProxyType(
             model="model.safetensors",
         ),
         "grid": Kind(config="enogu.sample.config:GridConfig", run="enogu.sample.stage:run", paths=("prompts_file",)),
-        "judge": Kind(config="enogu.judge.config:JudgeConfig", run="enogu.judge.stage:run"),
-        "report": Kind(config="enogu.judge.config:ReportConfig", run="enogu.judge.report.stage:run", reads_all=True),
+        "judge": Kind(
+            config="enogu.judge.config:JudgeConfig",
+            run="enogu.judge.stage:run",
+            version=2,
+            lends=(("reader", "enogu.captions.reading:reader"),),
+        ),
+        "report": Kind(
+            config="enogu.judge.config:ReportConfig",
+            run="enogu.judge.report.stage:run",
+            lends=(("reader", "enogu.captions.reading:reader"),),
+            reads_all=True,
+        ),
     }
 )
 

@@ -63,7 +63,7 @@ class Loop:
     def _phase(self, phase: Phase, at: Position) -> Position:
         data = self._data(phase)
         batch, total, name = phase.batch or self.config.batch, self.lengths[at.phase], self.config.phase_name(at.phase)
-        validation = Validation(data, self.captions, self.config.seed, self.config.chunks)
+        validation = Validation(data, self.captions, self.config.seed, self.config.chunks, phase.captions)
         trains_text = phase.lr.te > 0
         points: list[torch.Tensor] = []
         if at.phase_images == 0:

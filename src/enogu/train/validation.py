@@ -21,6 +21,7 @@ class Validation:
     captions: Captions
     seed: int
     chunks: int
+    set: str = "tags"  # of the captions, as the phase reads them
     timesteps: int = 1000
 
     @torch.no_grad()
@@ -35,7 +36,7 @@ class Validation:
 
     def _errors(self, objective: Objective, part: object, rows: np.ndarray) -> list[torch.Tensor]:
         moments, posts = self.data.read(part, rows)  # type: ignore[arg-type]
-        tokens = encode([self.captions.plain(post) for post in posts], self.chunks)
+        tokens = encode([self.captions.plain(post, self.set) for post in posts], self.chunks)
         shape = (moments.shape[1] // 2, *moments.shape[2:])
         found = []
         for number in range(DRAWS):

@@ -11,7 +11,7 @@ from enogu.core.records.files import read_json
 from enogu.core.records.picture import PictureError
 from enogu.core.records.posts import read_manifest
 from enogu.core.records.seed import generator
-from enogu.judge.losses import plain_captions
+from enogu.judge.captions import Captions
 from enogu.judge.report.bars import along, columns
 from enogu.judge.report.charts import Chart
 from enogu.judge.report.embedding import data_uri
@@ -109,10 +109,10 @@ def _lengths(report: Mapping[str, Any]) -> Chart:
     return columns("Token lengths", edges, heights, axis=axis, limits=limits, note=note)
 
 
-def sheet(posts_stage: Finished, captions: Finished | None, *, count: int, side: int) -> list[Picture]:
+def sheet(posts_stage: Finished, captions: Captions | None, *, count: int, side: int) -> list[Picture]:
     """Return pictures drawn at random, but the same every time, with their captions."""
     manifest = read_manifest(posts_stage.folder)
-    texts = _captions(captions)
+    name = next((name for name in ("tags", *captions.sets) if name in captions.sets), "") if captions else ""
     order = generator(0, "report.sheet").permutation(len(manifest.frame))
     pictures: list[Picture] = []
     for row in order:
@@ -120,14 +120,8 @@ def sheet(posts_stage: Finished, captions: Finished | None, *, count: int, side:
             break
         post = int(manifest.frame["id"][int(row)])
         try:
-            pictures.append(Picture(data_uri(manifest.image(int(row)), side=side), texts.get(post, ""), post))
+            uri = data_uri(manifest.image(int(row)), side=side)
         except PictureError:
             continue
+        pictures.append(Picture(uri, captions.plain(post, name) if captions else "", post))
     return pictures
-
-
-def _captions(stage: Finished | None) -> dict[int, str]:
-    if stage is None:
-        return {}
-    sets = pl.read_parquet(stage.folder / "captions.parquet", columns=["set"])["set"].unique(maintain_order=True)
-    return plain_captions(stage.folder, "tags" if "tags" in sets else sets[0])

@@ -1,12 +1,12 @@
 """The page: sections filled into the templates."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from enogu.judge.captions import Reader
 from enogu.judge.config import ReportConfig
-from enogu.judge.report.data import latents, posts, sheet, tokens
+from enogu.judge.report.data import Picture, latents, posts, sheet, tokens
 from enogu.judge.report.environment import environment
 from enogu.judge.report.findings import Findings, findings
 from enogu.judge.report.folders import Finished, of_kind
@@ -18,7 +18,7 @@ from enogu.judge.report.training import training
 SHEET_ROWS = 3
 
 
-def page(config: ReportConfig, stages: Sequence[Finished]) -> str:
+def page(config: ReportConfig, stages: Sequence[Finished], reader: Reader) -> str:
     """Return the whole page as HTML."""
     reads = sources(stages)
     found = [findings(stage) for stage in of_kind(stages, "judge")]
@@ -31,7 +31,7 @@ def page(config: ReportConfig, stages: Sequence[Finished]) -> str:
         "grids": [_grid(config, stage, found=found, reads=reads) for stage in of_kind(stages, "grid")],
         "trainings": [training(stage) for stage in of_kind(stages, "train")],
         "posts": [posts(stage) for stage in of_kind(stages, "posts")],
-        "sheet": _sheet(config, stages, reads),
+        "sheet": _sheet(config, stages, reads=reads, reader=reader),
         "latents": [latents(stage) for stage in of_kind(stages, "latents")],
         "tokens": [chart for stage in _learnt_from(stages, reads) for chart in tokens(stage)],
         "merges": of_kind(stages, "merge"),
@@ -60,9 +60,15 @@ def _learnt_from(stages: Sequence[Finished], reads: dict[str, list[str]]) -> lis
     return [stage for stage in captions if stage.id in read] or captions
 
 
-def _sheet(config: ReportConfig, stages: Sequence[Finished], reads: dict[str, list[str]]) -> list[Any]:
+def _sheet(
+    config: ReportConfig, stages: Sequence[Finished], *, reads: dict[str, list[str]], reader: Reader
+) -> list[Picture]:
     """Show what the first training read, or else the first posts."""
-    captions = next(iter(_learnt_from(stages, reads)), None)
-    wanted = [stage for stage in of_kind(stages, "posts") if captions and stage.id in reads[captions.id]]
-    chosen = next(iter([*wanted, *of_kind(stages, "posts")]), None)
-    return sheet(chosen, captions, count=config.columns * SHEET_ROWS, side=config.picture_side) if chosen else []
+    written = next(iter(_learnt_from(stages, reads)), None)
+    sources = [*of_kind(stages, "posts"), *of_kind(stages, "tagged")]
+    read = next((stage for stage in sources if written and stage.id in reads[written.id]), None)
+    chosen = read or next(iter(sources), None)
+    if not chosen:
+        return []
+    captions = reader(written.folder, 0) if written and read else None
+    return sheet(chosen, captions, count=config.columns * SHEET_ROWS, side=config.picture_side)
