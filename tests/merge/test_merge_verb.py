@@ -29,6 +29,13 @@ def test_a_plan_says_what_becomes_of_each_part_and_writes_nothing(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_a_plan_tells_of_a_model_that_is_not_named(bound: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["merge", "a", *bound, "--plan"]) == 0
+    assert "b is bound to a file, but the formula does not name it" in capsys.readouterr().out
+    assert main(["merge", "a", *bound, "--plan", "--vae", "b"]) == 0
+    assert "does not name it" not in capsys.readouterr().out
+
+
 def test_a_plan_as_json_lists_every_tensor(bound: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["merge", "0.5*a + 0.5*b", *bound, "--plan", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)

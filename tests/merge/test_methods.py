@@ -78,6 +78,20 @@ def test_methods_equal_their_references(
         np.testing.assert_allclose(found[key].double().numpy(), expected, rtol=tolerance, atol=tolerance, err_msg=key)
 
 
+COUNTING = {"breadcrumbs", "ties", "ties_soup", "sce", "k_sigma", "ram", "ram_plus", "top_k_sum", "nearswap"}
+
+
+@pytest.mark.parametrize("formula", [formula for formula in CASES if methods_of(formula) & COUNTING])
+def test_what_counts_elements_is_right_for_1_to_200_of_them(formula: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    sizes = {f"model.diffusion_model.middle_block.0.x{n:03d}": n for n in range(1, 201)}
+    models = {name: {key: torch.tensor(rng.standard_normal(n)) for key, n in sizes.items()} for name in "abcd"}
+    found = run(formula, pico.write(tmp_path, **models), tmp_path / "out", Engine(), precision="fp64")
+    for key in sizes:
+        expected = CASES[formula](*(model[key].numpy() for model in models.values()))
+        np.testing.assert_allclose(found[key].numpy(), expected, rtol=1e-6, atol=1e-6, err_msg=key)
+
+
 @pytest.mark.parametrize("kind", ["a", "b"])
 def test_cosine_takes_its_range_over_all_tensors(kind: str, files: dict[str, Path], tmp_path: Path) -> None:
     found = run(f"cosine_{kind}(a, b, 0.2)", files, tmp_path / "out", Engine(piece=11, memory=1 << 10))

@@ -165,6 +165,8 @@ class _Planner:
     def notes(self, keys: tuple[KeyPlan, ...]) -> Iterator[str]:
         """Yield warnings that concern the whole."""
         yield from self.terms.notes()
+        for name in sorted(self.headers.keys() - set(self.order)):
+            yield f"{name} is bound to a file, but the formula does not name it"
         for item in keys:
             if place(item.key).fixed == "ids" and item.spec.dtype.is_floating_point:
                 yield f"{item.key} is no list of integers in any model; enogu convert mends the result"
