@@ -9,6 +9,7 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from safetensors.torch import save_file
@@ -69,6 +70,12 @@ def _caller(method: Any) -> Callable[..., Tensor]:
 TOOLS: Mapping[str, Callable[[str], Model]] = {"sd-mecha": sd_mecha, "mergekit": mergekit}
 
 
+def answer(case: Mapping[str, Any]) -> Model:
+    """Return what a tool answers to a case, by the case and the tensor."""
+    found = TOOLS[case["tool"]](case["theirs"])
+    return {f"{case['tool']}: {case['theirs']}/{name}": found[name].float().contiguous() for name in SHAPES}
+
+
 def main() -> None:
     """Write the inputs, and the answer of every case under its number."""
     table = tomllib.loads((HERE / "cases.toml").read_text(encoding="utf-8"))
@@ -76,9 +83,10 @@ def main() -> None:
         assert version(tool) == wanted, f"{tool} {version(tool)} is installed; cases.toml speaks of {wanted}"
     tensors = {f"{letter}/{name}": value for letter, model in models().items() for name, value in model.items()}
     for case in table["cases"]:
-        found = TOOLS[case["tool"]](case["theirs"])
-        label = f"{case['tool']}: {case['theirs']}"
-        tensors |= {f"{label}/{name}": found[name].float().contiguous() for name in SHAPES}
+        tensors |= answer(case)
+    with patch("torch.bernoulli", lambda chances, generator=None: chances):
+        for case in table["chances"]:
+            tensors |= answer(case)
     save_file(tensors, HERE / "answers.safetensors", table["versions"])
 
 
