@@ -10,7 +10,9 @@ from enogu.cli import main
 from enogu.core.networks.header import read_header
 from enogu.core.networks.source import open_source
 from enogu.core.records.errors import Refused
+from enogu.merge.config import LANGUAGE
 from enogu.merge.patterns import spelt_out
+from enogu.merge.words import WORDS
 from enogu.recipe.plan import plan
 from enogu.recipe.reading import read
 from tests.merge import pico
@@ -75,6 +77,14 @@ def test_a_recipe_reads_the_files_that_match_and_knows_them_by_hash(pool: Path) 
     assert plan(read(path)).tasks["merge.soup"].hash == first.tasks["merge.soup"].hash
     pico.write(pool / "pool", x1=pico.tensors(7))
     assert plan(read(path)).tasks["merge.soup"].hash != first.tasks["merge.soup"].hash
+
+
+def test_a_method_that_there_is_not_is_refused_when_the_recipe_is_read(pool: Path) -> None:
+    path = pool / "recipe.toml"
+    path.write_text(RECIPE.format("tise('pool/*.safetensors')"))
+    with pytest.raises(Refused, match=r"merge\.soup.*unknown method 'tise'; did you mean 'ties'\?"):
+        read(path)
+    assert set(LANGUAGE) == WORDS.keys()
 
 
 def test_a_pattern_of_names_matches_all_models_of_a_recipe(pool: Path) -> None:

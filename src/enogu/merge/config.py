@@ -7,10 +7,11 @@ from pathlib import Path
 from enogu.core.records.errors import unknown
 from enogu.merge.patterns import is_pattern, spelt_out
 from enogu.merge.presets import is_preset
-from enogu.merge.syntax import Name, Text, parse
+from enogu.merge.syntax import Call, Formula, Name, Text, parse, pointed
 
 DTYPES = ("same", "fp32", "fp16", "bf16", "fp8_e4m3fn", "fp8_e5m2")
 PRECISIONS = ("fp32", "fp64")
+LANGUAGE = ("amplify", "blocks", "gradient", "mbw")  # words that are no methods: the table is in words.py
 POLICIES = ("first", "formula")  # anything else is a model's name
 
 
@@ -28,7 +29,7 @@ class MergeConfig:
 
     def __post_init__(self) -> None:
         """Refuse what no merge can mean."""
-        parse(self.formula)
+        _know_methods(parse(self.formula))
         for field, value, known in (
             ("dtype", self.dtype, DTYPES),
             ("precision", self.precision, PRECISIONS),
@@ -53,3 +54,11 @@ class MergeConfig:
         """Return this with the models that its patterns match, and the files among them that had no name."""
         formula, files = spelt_out(self.formula, folder, known)
         return replace(self, formula=formula), files
+
+
+def _know_methods(formula: Formula) -> None:
+    """Refuse a method that there is not, before anything is run; a method is named as its file, which is not read."""
+    known = {*LANGUAGE, *(path.stem for path in (Path(__file__).parent / "methods").glob("[!_]*.py"))}
+    for item in formula.walk(options=True):
+        if isinstance(item, Call) and item.method not in known:
+            raise pointed(formula.text, item.at, str(unknown("method", item.method, known)))
