@@ -20,6 +20,7 @@ from enogu.captions.nl.schema import fault, published
 from enogu.captions.nl.stage import run
 from enogu.captions.reading import reader
 from enogu.captions.stage import run as run_captions
+from enogu.cli import main
 from enogu.core.records.errors import Failed, Refused
 from enogu.core.records.job import Job
 
@@ -80,7 +81,9 @@ def test_what_it_is_asked_is_what_was_published(posts: Path, tmp_path: Path) -> 
     )
 
 
-def test_every_bad_answer_is_listed_and_the_rest_goes_on(posts: Path, tmp_path: Path) -> None:
+def test_every_bad_answer_is_listed_and_the_rest_goes_on(
+    posts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     body = """
     say(1, "A girl smiles at the sea.")
     say(1, "A girl smiles at the sea, again.")
@@ -107,6 +110,11 @@ def test_every_bad_answer_is_listed_and_the_rest_goes_on(posts: Path, tmp_path: 
         "tags": 1,
         "too long": 1,
     }
+    assert main(["captions", "texts", str(tmp_path / "nl")]) == 0
+    said = capsys.readouterr().out
+    assert "post 2: tags: 1girl, solo, blue hair, smile\n" in said
+    assert "post 6: missing\n" in said
+    assert "no post: no JSON: Loading the model ...\n" in said
     listed = rows(tmp_path / "nl" / "faults.parquet")
     assert {"post": 2, "fault": "tags", "text": "1girl, solo, blue hair, smile"} in listed
     assert {"not by the schema: text is missing", "not by the schema: 'score' is not in the schema"} <= {

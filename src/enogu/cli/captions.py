@@ -7,14 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from enogu.captions.caption import Said, text
 from enogu.captions.export import FORMS, Export, export
+from enogu.captions.nl.stage import FAULTS
 from enogu.captions.reading import Reader, reader
+from enogu.captions.texts import NAMED
 from enogu.captions.tokens import WINDOWS, token_ends
 from enogu.cli.parser import Parser
 from enogu.cli.table import table
 from enogu.core.records.errors import Refused
 from enogu.core.records.files import read_json
+
+SHOWN = 80  # characters of an answer
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,7 +37,12 @@ def parser() -> argparse.ArgumentParser:
     preview.add_argument("--json", action="store_true", help="a line of JSON per read, for another program")
     tokens = _way(ways, "tokens", "the token report", do=_tokens)
     tokens.add_argument("--json", action="store_true", help="for another program")
-    _way(ways, "texts", "which sentences were not fit to be said, and why", do=_texts)
+    _way(
+        ways,
+        "texts",
+        "which sentences (or answers, for the folder of an [nl] stage) were not fit to be said, and why",
+        do=_texts,
+    )
     out = _way(ways, "export", "captions for kohya's trainers", do=_export)
     out.add_argument("posts", type=Path, help="the folder of the posts stage that they are of")
     out.add_argument("out", type=Path, help="a folder for .txt files (the images' own: beside them), or a file")
@@ -43,7 +54,8 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    if not (args.folder / "captions.json").exists():
+    described = args.do is _texts and (args.folder / FAULTS).exists()  # an [nl] stage
+    if not described and not (args.folder / "captions.json").exists():
         raise Refused(f"{args.folder} is no finished captions stage: it has no captions.json")
     status: int = args.do(args)
     return status
@@ -116,6 +128,8 @@ def _tokens(args: argparse.Namespace) -> int:
 
 
 def _texts(args: argparse.Namespace) -> int:
+    if (args.folder / FAULTS).exists():
+        return _faults(args.folder)
     texts = read_json(args.folder / "captions.json")["texts"]
     if not texts:
         print("these captions say no sentences; a group of them, such as `text`, must stand in an `order`")
@@ -123,6 +137,16 @@ def _texts(args: argparse.Namespace) -> int:
         print(f"{group}: {_counts(told['kinds']) or 'none'}")
         for row in told["refused"]:
             print(f"  post {row['post']}: {row['kind']}: {row['text']}")
+    return 0
+
+
+def _faults(folder: Path) -> int:
+    """Show the first answers of an [nl] stage's program that were no sentences."""
+    faults = pl.scan_parquet(folder / FAULTS)
+    print(f"{faults.select(pl.len()).collect().item():,} answers were not fit to be said, or did not come")
+    for row in faults.head(NAMED).collect().iter_rows(named=True):
+        post = "no post" if row["post"] is None else f"post {row['post']}"
+        print(f"  {post}: {row['fault']}" + (f": {row['text'][:SHOWN]}" if row["text"] else ""))
     return 0
 
 
