@@ -25,7 +25,6 @@ def parser() -> argparse.ArgumentParser:
         prog="enogu convert",
         description="Write a checkpoint in another dtype or layout or with other parts; repair position ids and names.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verb.add_argument("file", metavar="FILE", type=Path, help=".safetensors, .ckpt, shards' index or diffusers folder")
     verb.add_argument("-o", "--out", type=Path, metavar="OUT", required=True, help="the file or folder to write")

@@ -25,7 +25,6 @@ def parser() -> argparse.ArgumentParser:
         prog="enogu extract",
         description="Keep a difference of models in a small file (LoRA or LoCon) that every UI loads.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verb.add_argument("source", metavar="TUNED", help="a checkpoint, an adapter, or a formula that makes a difference")
     verb.add_argument("models", metavar="NAME=FILE", nargs="*", default=[], help="the models that a formula names")

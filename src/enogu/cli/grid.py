@@ -24,7 +24,6 @@ def parser() -> argparse.ArgumentParser:
         prog="enogu grid",
         description="Draw every prompt with every model under every seed; DIR gets images/, samples.parquet, grid.png.",
         epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verb.add_argument("models", nargs="+", metavar="MODEL", help="a checkpoint, NAME=FILE, or an embedded model")
     verb.add_argument("-p", "--prompt", action="append", default=[], help="a row; may be given more than once")

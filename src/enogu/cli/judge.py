@@ -26,7 +26,6 @@ def parser() -> argparse.ArgumentParser:
         prog="enogu judge",
         description="Measure a grid's pictures by the tags their prompts ask for; models are compared with the first.",
         epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verb.add_argument("grid", type=Path, help="the folder of a grid: samples.parquet and its images")
     verb.add_argument("--tagger", default="mini", metavar="DIR", help="a tagger of the WD14 form (default: mini)")

@@ -36,7 +36,6 @@ def parser() -> argparse.ArgumentParser:
         prog="enogu merge",
         description="Merge checkpoints by a formula.",
         epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verb.add_argument(
         "formula", metavar="FORMULA", nargs="?", default="", help="what to compute, or @FILE to read it from a file"

@@ -12,6 +12,10 @@ OPTION = re.compile(r"--[a-z][a-z-]*")
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that refuses where argparse prints its usage and leaves."""
 
+    def __init__(self, **settings: Any) -> None:
+        """Leave the lines of examples as they are written."""
+        super().__init__(**{"formatter_class": argparse.RawDescriptionHelpFormatter, **settings})
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse as argparse does; of an unknown option say the nearest one."""
         found, rest = super().parse_known_args(args, namespace)

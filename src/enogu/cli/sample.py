@@ -25,7 +25,6 @@ def parser() -> argparse.ArgumentParser:
         prog="enogu sample",
         description="Draw pictures with a checkpoint; each carries its infotext, and one that is there is kept.",
         epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verb.add_argument("model", metavar="MODEL", help="a checkpoint, or the name of an embedded model")
     verb.add_argument("-p", "--prompt", required=True, help="in A1111's grammar")
