@@ -6,6 +6,8 @@ import pytest
 
 from enogu.cli import main
 
+from .conftest import post, write_json_lines
+
 
 def test_count_shows_the_funnel_of_a_source(booru, capsys):
     assert main(["posts", "count", str(booru), "--where", 'score_min = 0, tags_all = ["blue_*"]']) == 0
@@ -41,6 +43,19 @@ def test_mistakes_are_refused_in_one_line(booru, tmp_path, capsys):
         said = capsys.readouterr()
         assert message in said.err
         assert said.out == ""
+
+
+def test_count_tells_what_it_could_not_read_or_must_not(tmp_path, capsys):
+    source = write_json_lines(tmp_path, [post(1), post(2, tag_string_general="loli"), post(3), post(-4)])
+    source.write_text(source.read_text("utf-8") + '{"id": 5, "tag\n{"id": 6, "tag\n', "utf-8")
+    assert main(["posts", "count", str(source), "--json"]) == 0
+    said = capsys.readouterr()
+    funnel = json.loads(said.out)["funnel"]
+    assert (funnel["read"], funnel["not on the blocklist"], funnel["rating"]) == (4, 3, 2)
+    assert said.err.splitlines() == [
+        "enogu: 2 skipped, first line 5: not JSON",
+        "enogu: 1 skipped, first post -4: negative id",
+    ]
 
 
 @pytest.mark.parametrize("way", ["count", "stats"])

@@ -335,10 +335,44 @@ def test_a_source_with_nothing_in_it_is_refused_by_what_was_found(tmp_path):
     (tmp_path / "other.json").write_text('{"name": 1, "pages": 2}')
     with pytest.raises(Refused, match="its first post has name, pages"):
         read(tmp_path / "other.json", tmp_path)
+    (tmp_path / "wide.jsonl").write_text(json.dumps(post(1)), "utf-16")
+    with pytest.raises(Refused, match="its first line is not UTF-8"):
+        read(tmp_path / "wide.jsonl", tmp_path)
     for name in ("empty.jsonl", "empty.tar", "empty.csv"):
         (tmp_path / name).touch()
         with pytest.raises(Refused, match="does not look like any format"):
             read(tmp_path / name, tmp_path)
+
+
+def test_a_damaged_sqlite_is_refused_by_what_is_wrong_with_it(tmp_path):
+    whole = write_sqlite(tmp_path, [post(number) for number in range(1, 300)]).read_bytes()
+    scratched = bytearray(whole)
+    scratched[8192:] = b"\xaa" * (len(whole) - 8192)
+    cut = len(whole) // 2
+    for data, why in (
+        (whole[:cut], f"it is cut off: it has {cut:,} of {len(whole):,} bytes"),
+        (whole[:50], "cut off within its header"),
+        (bytes(scratched), "malformed"),
+    ):
+        (tmp_path / "broken.db").write_bytes(data)
+        with pytest.raises(Refused, match=f"{why}.*copy it again"):
+            read(tmp_path / "broken.db", tmp_path)
+    for table, column in (("post", "rating"), ("tag", "type"), ("posttagrelation", "tag_id")):
+        (tmp_path / "less.db").write_bytes(whole)
+        with sqlite3.connect(tmp_path / "less.db") as base:
+            base.execute(f"alter table {table} rename column {column} to another")
+        with pytest.raises(Refused, match=f"its table {table} has no column {column}; it has another, "):
+            read(tmp_path / "less.db", tmp_path)
+
+
+def test_of_many_files_the_one_with_the_fault_is_named(tmp_path):
+    for name in "ab":
+        lines = write_json_lines(tmp_path / "many", [post(ord(name) + number) for number in (0, 10)])
+        lines.rename(tmp_path / "many" / f"{name}.jsonl")
+    with (tmp_path / "many" / "b.jsonl").open("a") as out:
+        out.write('{"id": 3, "tag_st\n')
+    _, tally = read(tmp_path / "many", tmp_path)
+    assert skips(tally) == {"b.jsonl, line 3": "not JSON"}
 
 
 def test_a_source_without_most_columns_is_still_read(tmp_path):

@@ -20,8 +20,8 @@ from enogu.core.records.files import read_json
 from enogu.core.records.posts import CATEGORIES, RATINGS
 from enogu.core.records.progress import silent
 from enogu.posts.config import PostsConfig, Where
-from enogu.posts.importing import import_posts
-from enogu.posts.select import Selection, select
+from enogu.posts.importing import Tally, import_posts
+from enogu.posts.select import Funnel, Selection, select
 from enogu.posts.sources import find
 from enogu.posts.stage import opt_outs, relations, show
 from enogu.posts.statistics import statistics
@@ -30,6 +30,7 @@ from enogu.posts.tag_indexing import indexed
 from enogu.recipe.parse import build
 
 MOST_COMMON = 15  # tags shown of each category
+READING = ("read", "not on the blocklist")  # the steps of the funnel before any query
 OF_THE_STAGE = ("aliases", "implications", "opt_out", "seed")  # of a finished one, for further queries
 
 
@@ -94,14 +95,14 @@ def _stats(args: argparse.Namespace) -> int:
         told = statistics(pl.scan_parquet(args.source / "manifest.parquet"))
     else:
         everyone = Where(rating=RATINGS, deleted=True, banned=True, min_side=0, query=args.query)
-        with indexed_source(args.source, args.format) as index:
+        with indexed_source(args.source, args.format) as (index, _):
             told = statistics(index.frame(_select(args, index, everyone).rows).lazy())
     posts_statistics.dump(told) if args.json else posts_statistics.show(told, args.top)
     return 0
 
 
 def _show(args: argparse.Namespace) -> int:
-    with indexed_source(args.source, args.format) as index:
+    with indexed_source(args.source, args.format) as (index, _):
         found = pl.scan_parquet(index.path).filter(pl.col("id").is_in(args.ids)).sort("id").collect()
     if missing := sorted(set(args.ids) - set(found["id"])):
         raise Refused(f"no post {', '.join(map(str, missing))} in {args.source}")
@@ -116,9 +117,9 @@ def _chosen(args: argparse.Namespace) -> tuple[pl.DataFrame, dict[str, int]]:
         rows = read_json(args.source / "posts.json")["funnel"]
         return pl.read_parquet(args.source / "manifest.parquet"), {row["step"]: row["left"] for row in rows}
     where = build(Where, _where(args.where) | ({"query": args.query} if args.query else {}), "--where")
-    with indexed_source(args.source, args.format) as index:
+    with indexed_source(args.source, args.format) as (index, read):
         selection = _select(args, index, where)
-        return index.frame(selection.rows).sort("id"), {"read": index.posts, **selection.funnel}
+        return index.frame(selection.rows).sort("id"), read | selection.funnel
 
 
 def _select(args: argparse.Namespace, index: TagIndex, where: Where) -> Selection:
@@ -136,17 +137,31 @@ def _select(args: argparse.Namespace, index: TagIndex, where: Where) -> Selectio
 
 
 @contextmanager
-def indexed_source(source: Path, form: str) -> Iterator[TagIndex]:
-    """Read a source into a folder of passage, or open what a finished stage has read, with its index."""
+def indexed_source(source: Path, form: str) -> Iterator[tuple[TagIndex, Funnel]]:
+    """Read a source into a folder of passage, or open what a finished stage has read; with the funnel of reading."""
     with TemporaryDirectory() as folder:
         target = Path(folder) / "posts.parquet"
         if (source / "posts.json").exists():
             beside = source / "posts.index"
-            yield indexed(source / "posts.parquet", beside if os.access(source, os.W_OK) else target.with_suffix(""))
+            index = indexed(source / "posts.parquet", beside if os.access(source, os.W_OK) else target.with_suffix(""))
+            rows = read_json(source / "posts.json")["funnel"]
+            yield index, {row["step"]: row["left"] for row in rows if row["step"] in READING}
             return
         path, kind = find(source, form)
-        import_posts(path, kind, target, config=PostsConfig(source=str(source)), progress=silent)
-        yield indexed(target)
+        tally = import_posts(path, kind, target, config=PostsConfig(source=str(source)), progress=silent)
+        _tell_skipped(tally)
+        yield indexed(target), dict(zip(READING, (tally.read, tally.read - tally.blocked), strict=True))
+
+
+def _tell_skipped(tally: Tally) -> None:
+    """Tell what could not be read, and where it was met first."""
+    first: dict[str, str] = {}
+    with tally.skipped.open(encoding="utf-8") as lines:
+        while len(first) < len(+tally.reasons) and (line := lines.readline()):
+            row = json.loads(line)
+            first.setdefault(row["reason"], row["at"])
+    for reason, at in first.items():
+        print(f"enogu: {tally.reasons[reason]:,} skipped, first {at}: {reason}", file=sys.stderr)
 
 
 def _where(text: str) -> dict[str, object]:

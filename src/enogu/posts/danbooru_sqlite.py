@@ -22,10 +22,12 @@ from enogu.posts.batch import Asked, Batch
 from enogu.posts.categories import lists, numbers
 from enogu.posts.normal import composed
 from enogu.posts.pairs import Pairs, Places
-from enogu.posts.sqlite import Database
+from enogu.posts.sqlite import Database, cut
 
 POSTS = 100_000  # in one batch
-TABLES = ("post", "tag", "posttagrelation")
+NEEDED = MappingProxyType(
+    {"post": ("id", "rating"), "tag": ("id", "name", "type"), "posttagrelation": ("post_id", "tag_id")}
+)
 WORDS = ("md5", "created_at", "source", "file_ext")  # read as bytes, since SQLite lets any bytes be text
 COLUMNS = MappingProxyType(
     {
@@ -48,7 +50,6 @@ COLUMNS = MappingProxyType(
         "is_banned": "is_banned",
     }
 )
-NEEDED = ("id", "rating")
 
 
 def read(source: Path, asked: Asked) -> Iterator[Batch]:
@@ -69,7 +70,9 @@ def read(source: Path, asked: Asked) -> Iterator[Batch]:
                 posts = _with_paths(posts, database, within)
                 yield Batch(_with_tags(posts, tags, pairs.of(number)), mark=int(first), tidy=True)
     except DriverError as error:
-        raise Refused(f"{source} cannot be read as SQLite ({error}); check posts.source") from error
+        why = cut(source) or str(error).splitlines()[0]
+        remedy = f"copy it again, or save what is whole by: sqlite3 {source} .recover | sqlite3 NEW.db"
+        raise Refused(f"posts.source: {source} cannot be read as SQLite ({why}); {remedy}") from error
 
 
 class Tags:
@@ -109,11 +112,14 @@ def _decoded(value: bytes | None) -> str | None:
 
 
 def _posts_query(database: Database, source: Path) -> str:
-    if missing := [name for name in TABLES if name not in database.tables]:
+    if missing := [name for name in NEEDED if name not in database.tables]:
         raise Refused(f"{source} has no table {', '.join(missing)}: it is not in the form of danbooru2023")
+    for table, needed in NEEDED.items():
+        held = database.columns(table)
+        if missing := [name for name in needed if name not in held]:
+            there = ", ".join(sorted(held))
+            raise Refused(f"{source}: its table {table} has no column {', '.join(missing)}; it has {there}")
     held = database.columns("post")
-    if missing := [name for name in NEEDED if name not in held]:
-        raise Refused(f"{source}: its table post has no column {', '.join(missing)}")
     columns = [
         f"CAST({theirs} AS BLOB) AS {ours}" if theirs in WORDS else f"{theirs} AS {ours}"
         for ours, theirs in COLUMNS.items()

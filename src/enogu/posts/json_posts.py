@@ -42,8 +42,10 @@ def blueprint_of(path: Path, names: tuple[str, ...]) -> Blueprint | None:
 
 def seen(path: Path) -> str:
     """Say what a file's first post is like."""
-    posts = first_posts(path)
-    return f"its first post has {', '.join(list(posts[0])[:12])}" if posts else "it begins with no JSON object"
+    if posts := first_posts(path):
+        return f"its first post has {', '.join(list(posts[0])[:12])}"
+    line = next(iter(head(path, PEEK).splitlines()), b"")
+    return f"its first line is {parsed(line)}" if isinstance(parsed(line), str) else "it holds no post"
 
 
 def fits(*names: str) -> Callable[[Path], bool]:

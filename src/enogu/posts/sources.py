@@ -1,14 +1,14 @@
 """The sources by name: how each is read, what its ratings mean, how it is recognised."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 
 from enogu.core.records.errors import Refused, unknown
 from enogu.posts import danbooru_sqlite, e621_csv, folder, json_posts, kohya_json, packed, parquet, sqlite, webdataset
-from enogu.posts.batch import Asked, Batch
+from enogu.posts.batch import Asked, Batch, Skip
 from enogu.posts.sidecars import ENDINGS, IMAGES
 
 JSON = (".jsonl", ".ndjson", ".json")
@@ -126,8 +126,9 @@ def _joined(source: Source, files: Iterable[Path]) -> Source:
         for number, file in islice(enumerate(every), first, None):
             inner = Asked(scratch=asked.scratch / str(number), after=after, tags=asked.tags, columns=asked.columns)
             for batch in source.read(file, inner):
+                skipped = tuple(Skip(f"{file.name}, {skip.at}", skip.reason) for skip in batch.skipped)
                 mark = None if batch.mark is None else [number, batch.mark]
-                yield Batch(batch.raw, batch.skipped, mark, batch.site, batch.ratings)
+                yield replace(batch, skipped=skipped, mark=mark)
             after = None
 
     return Source(

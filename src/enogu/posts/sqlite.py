@@ -65,6 +65,17 @@ class Database:
         return frozenset(self.frame(f"SELECT name FROM pragma_table_info('{table}')")["name"])
 
 
+def cut(path: Path) -> str:
+    """Return how much of a file is missing by its header (sqlite.org/fileformat2.html, 1.3); empty if nothing is."""
+    with path.open("rb") as handle:
+        head, size = handle.read(100), path.stat().st_size
+    page = int.from_bytes(head[16:18], "big")
+    whole = (65536 if page == 1 else page) * int.from_bytes(head[28:32], "big")
+    if size >= max(whole, 100) or head[24:28] != head[92:96]:  # an old SQLite wrote no number of pages
+        return "" if size >= 100 else "it is cut off within its header"
+    return f"it is cut off: it has {size:,} of {whole:,} bytes"
+
+
 def fits(path: Path) -> bool:
     """Tell whether a file is one of SQLite's, or empty, as one that was never filled."""
     with path.open("rb") as handle:
