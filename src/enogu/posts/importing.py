@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -31,6 +31,7 @@ from enogu.posts.sidecars import number_of_path
 from enogu.posts.sources import Source
 
 PARTS = "arrow"  # written at half the cost of Parquet, and read but once
+T = TypeVar("T")
 GROUP = 1 << 17  # posts of a row group of Parquet, whatever the parts were
 TWICE = "an id that came before"
 RENUMBERED = "numbered by its path, since its number came before"
@@ -84,7 +85,7 @@ def import_posts(path: Path, source: Source, target: Path, *, config: PostsConfi
     return tally
 
 
-def ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+def ahead(batches: Iterator[T]) -> Iterator[T]:
     """Read the next batch while the last one is written."""
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, batches, None)
