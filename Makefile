@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 PINS := pyproject.toml constraints.txt
 WORKERS := 2
 
-.PHONY: setup demo test test-slow check check-full format bench bench-merge bench-data clean
+.PHONY: setup demo test test-slow check check-full format bench bench-merge bench-data check-cluster clean
 
 setup: $(VENV)/installed
 
@@ -23,10 +23,13 @@ check: setup
 	$(RUN) -m codespell_lib
 	$(RUN) -m pytest -q tests/test_house.py
 
-check-full: check test test-slow bench
+check-full: check test test-slow check-cluster bench
 
 test-slow: setup
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(WORKERS) -m slow
+
+check-cluster: $(VENV)/installed-cluster
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -m slow tests/cluster
 
 format: setup
 	$(RUN) -m ruff format .
@@ -57,6 +60,10 @@ $(VENV)/installed: $(PINS)
 	echo "Installing into $(VENV) with $$($$found --version); this happens once and takes a few minutes."; \
 	$$found -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/installed-cluster: $(VENV)/installed
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,cluster]'
 	@touch $@
 
 $(VENV)/installed-bench: $(VENV)/installed

@@ -9,6 +9,7 @@ from enogu.cli.console import Console
 from enogu.cli.parser import Parser
 from enogu.cli.recipes import add_arguments, planned
 from enogu.cli.schedule import Schedule
+from enogu.core.records.cluster import require
 from enogu.core.records.errors import Refused
 from enogu.recipe.config import MachineConfig
 from enogu.recipe.forecast import forecast
@@ -49,6 +50,8 @@ def machine(config: MachineConfig) -> tuple[str, int]:
     """Return the device and the number of threads to use, after telling PyTorch of both."""
     import torch  # the verbs that run nothing do without it
 
+    if config.cluster:
+        require()
     threads = config.threads or _cores()
     torch.set_num_threads(threads)
     available = torch.cuda.is_available()

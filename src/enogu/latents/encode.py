@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -109,22 +109,23 @@ class Outcome:
     pictures: int = 0
     records: int = 0
     fallbacks: int = 0  # pictures that needed fp32 after all
-    seconds: Counter[str] = field(default_factory=Counter)  # type: ignore[type-var]
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def add(self, other: "Outcome") -> None:
         """Count another in."""
         self.pictures += other.pictures
         self.records += other.records
         self.fallbacks += other.fallbacks
-        self.seconds.update(other.seconds)
+        for what, spent in other.seconds.items():
+            self.seconds[what] += spent
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
     """The records of a batch, and the pictures that have none."""
 
-    records: Sequence[tuple[Entry, np.ndarray]]
-    skipped: Sequence[Skipped]
+    records: list[tuple[Entry, np.ndarray]]
+    skipped: list[Skipped]
     outcome: Outcome
 
 
@@ -206,7 +207,7 @@ def _skip(row: dict[str, Any], reason: str, detail: str) -> Skipped:
 
 
 @contextmanager
-def _timed(seconds: Counter[str], what: str) -> Iterator[None]:
+def _timed(seconds: dict[str, float], what: str) -> Iterator[None]:
     started = time.perf_counter()
     yield
     seconds[what] += time.perf_counter() - started

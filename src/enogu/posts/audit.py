@@ -100,22 +100,23 @@ def audit(
     """Return the posts with `sha256`, the true `width` and `height`, and `reason` (empty when fit)."""
     paths = [keep / f"{number:05d}.parquet" if keep else None for number in range(-(-len(posts) // QUEUED))]
     parts = list(zip(paths, _chunks(posts["image"].to_list(), QUEUED), strict=True))
-    columns = [_kept(path, images) for path, images in parts]
-    left = [images for (_, images), kept in zip(parts, columns, strict=True) if kept is None]
+    told = {number: kept for number, part in enumerate(parts) if (kept := _kept(*part)) is not None}
+    left = [images for number, (_, images) in enumerate(parts) if number not in told]
     batches = chain.from_iterable(_chunks(images, BATCH) for images in left)
     done = len(posts) - sum(map(len, left))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is max_pixels
         looked = chain.from_iterable(executor.map(Look(root.absolute(), limits), batches))
         for number, (path, images) in enumerate(parts):
-            if columns[number] is None:
+            if number not in told:
                 found = []
                 for one in islice(looked, len(images)):
                     found.append(asdict(one))
                     progress(done + len(found), len(posts), "images looked at")
                 done += len(found)
-                columns[number] = _keep(path, pl.DataFrame(found, SEEN))
-    return posts.with_columns(pl.concat([pl.DataFrame(schema=SEEN).select(TOLD), *columns]).get_columns())
+                told[number] = _keep(path, pl.DataFrame(found, SEEN))
+    none = pl.DataFrame(schema=SEEN).select(TOLD)
+    return posts.with_columns(pl.concat([none, *(told[number] for number in range(len(parts)))]).get_columns())
 
 
 def look(root: Path, image: str, limits: Limits) -> Looked:

@@ -10,6 +10,7 @@ from enogu.core.records.errors import Refused
 from enogu.recipe.kinds import Kind
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # names become parts of folder names
+CLUSTER = re.compile(r"auto|local|(ray://)?[^/\s]+:\d+")
 
 
 def checked_name(name: str, where: str) -> str:
@@ -51,11 +52,16 @@ class MachineConfig:
 
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: CUDA where there is one
     threads: int = 0  # 0: one per core
+    cluster: str = ""  # a Ray cluster that shares the work on pictures: "HOST:PORT", "auto", "local" (docs/cluster.md)
 
     def __post_init__(self) -> None:
-        """Refuse a negative number of threads."""
+        """Refuse a negative number of threads and what is no address."""
         if self.threads < 0:
             raise Refused(f"threads = {self.threads}: give 0 for one per core, or a positive number")
+        if self.cluster and not CLUSTER.fullmatch(self.cluster):
+            raise Refused(
+                f'cluster = {self.cluster!r}: give the address of a Ray head as "HOST:PORT", "auto" or "local"'
+            )
 
 
 @dataclass(frozen=True)

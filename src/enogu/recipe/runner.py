@@ -57,6 +57,7 @@ def run(plan: Plan, stages: Sequence[str], *, watch: Watch, device: str, threads
                 progress=progress,
                 device=device,
                 threads=threads,
+                cluster=plan.graph.recipe.machine.cluster,
                 known_hashes=plan.known_hashes,
             )
             with _entered(plan.work / "ledger.jsonl", task, job) as row:
@@ -105,7 +106,12 @@ def _entered(ledger: Path, task: Task, job: Job) -> Iterator[dict[str, Any]]:
         row["ended"] = type(error).__name__
         raise
     finally:
-        here = {"device": job.device, "threads": job.threads, "peak_memory_bytes": peak_memory_bytes()}
+        here = {
+            "device": job.device,
+            "threads": job.threads,
+            "cluster": job.cluster,
+            "peak_memory_bytes": peak_memory_bytes(),
+        }
         row |= {"seconds": round(time.monotonic() - clock, 3), "machine": machine() | here}
         with suppress(OSError):  # a full disk may be what ended the run
             append(ledger, row)

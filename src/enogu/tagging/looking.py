@@ -1,9 +1,6 @@
-"""Pictures to probabilities: threads decode and prepare ahead while the models work on the batch before."""
+"""Pictures to probabilities: they are decoded and prepared ahead while the models work on the batch before."""
 
-import os
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,6 @@ from enogu.core.networks.tagger import Tagger, Vision
 from enogu.core.records.picture import PictureError, read_picture
 from enogu.tagging.scorer import Scorer
 
-AHEAD = 2  # batches decoded while one is looked at
 Floats = NDArray[np.float32]
 
 
@@ -28,9 +24,18 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Eyes:
-    """Every model that looks, by the name it has in the record."""
+class Seen:
+    """What the models say of the pictures of a batch that have no reason why not."""
 
+    reasons: list[str]
+    outputs: Mapping[str, Floats]
+
+
+@dataclass(frozen=True)
+class Eyes:
+    """Every model that looks, by the name it has in the record, at pictures below a root; as work on batches."""
+
+    root: Path
     taggers: Mapping[str, Tagger]
     scorers: Mapping[str, Scorer]
 
@@ -39,10 +44,15 @@ class Eyes:
         seers: dict[str, Tagger | Scorer] = {**self.taggers, **self.scorers}
         return {name: seer.vision for name, seer in seers.items()}
 
-    def show(self, path: Path) -> Shown:
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """The pictures and the models."""
+        return (self.root, *(vision.model for vision in self.visions().values()))
+
+    def prepare(self, image: str) -> Shown:
         """Decode a picture once and prepare it for every model; models that want the same share it."""
         try:
-            picture = read_picture(path)
+            picture = read_picture(self.root / image)
         except PictureError as error:
             return Shown({}, error.reason)
         prepared: dict[Any, Floats] = {}
@@ -54,22 +64,8 @@ class Eyes:
             inputs[name] = prepared[wish]
         return Shown(inputs)
 
-    def look(self, shown: Sequence[Shown]) -> dict[str, Floats]:
-        """Return the outputs (N, outputs) of every model for pictures that all could be read."""
-        return {name: vision.outputs([one.inputs[name] for one in shown]) for name, vision in self.visions().items()}
-
-
-def batches(eyes: Eyes, paths: Sequence[Path], *, batch: int, threads: int) -> Iterator[list[Shown]]:
-    """Yield pictures as the models want them, in order, decoded ahead."""
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        queue: deque[list[Future[Shown]]] = deque()
-        for start in range(0, len(paths), batch):
-            queue.append([pool.submit(eyes.show, path) for path in paths[start : start + batch]])
-            if len(queue) > AHEAD:
-                yield _results(queue.popleft())
-        while queue:
-            yield _results(queue.popleft())
-
-
-def _results(futures: Iterable[Future[Shown]]) -> list[Shown]:
-    return [future.result() for future in futures]
+    def finish(self, batch: Sequence[Shown]) -> Seen:
+        """Look at the pictures that could be read."""
+        shown = [one.inputs for one in batch if not one.reason]
+        outputs = {name: vision.outputs([one[name] for one in shown]) for name, vision in self.visions().items()}
+        return Seen([one.reason for one in batch], outputs)

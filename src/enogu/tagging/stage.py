@@ -1,6 +1,8 @@
 """The stages of this room: pictures to sightings, sightings to tagged posts."""
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +10,15 @@ import numpy as np
 import polars as pl
 
 from enogu.core.networks.tagger import Tagger
+from enogu.core.records.cluster import executor
 from enogu.core.records.errors import Refused
 from enogu.core.records.files import write_json
 from enogu.core.records.hashes import sha256_file
 from enogu.core.records.job import Job
 from enogu.core.records.posts import read_manifest
+from enogu.core.records.progress import Progress
 from enogu.tagging.config import SightingsConfig, TaggedConfig
-from enogu.tagging.looking import Eyes, batches
+from enogu.tagging.looking import Eyes, Seen
 from enogu.tagging.posts import write_tagged
 from enogu.tagging.scorer import Scorer
 from enogu.tagging.sightings import Sightings, check_few, columns, part_path, write_part
@@ -26,19 +30,20 @@ def run_sightings(config: SightingsConfig, job: Job) -> dict[str, Any]:
     """Look at every picture of a manifest that no earlier run of these settings has looked at."""
     manifest = read_manifest(job.one("posts"))
     eyes = Eyes(
+        manifest.root.absolute(),
         {_short(name): Tagger.load(path, threads=job.threads) for name, path in job.all("taggers").items()},
         {_short(name): Scorer.load(path, threads=job.threads) for name, path in job.all("scorers").items()},
     )
     _check_names(config, eyes)
-    posts, paths = manifest.frame["id"].to_list(), [manifest.image(row) for row in range(len(manifest.frame))]
-    parts = range(0, len(posts), PART)
-    left = [start for start in parts if not part_path(job.out, start).exists()]
-    before = len(posts) - sum(len(posts[start : start + PART]) for start in left)
-    for start in left:
-        rows = slice(start, start + PART)
-        table = _part(eyes, posts[rows], paths[rows], config=config, job=job, done=before, total=len(posts))
+    posts, images = manifest.frame["id"].to_list(), manifest.frame["image"].to_list()
+    left = [start for start in range(0, len(posts), PART) if not part_path(job.out, start).exists()]
+    batches = {start: list(_cut(images[start : start + PART], config.batch)) for start in left}
+    before = len(posts) - sum(map(len, chain.from_iterable(batches.values())))
+    seen = executor(job).map(eyes, chain.from_iterable(batches.values()))
+    told = _told(seen, job.progress, done=before, total=len(posts))
+    for start, part in batches.items():
+        table = _table(eyes, posts[start : start + PART], list(islice(told, len(part))), config.floor)
         write_part(job.out, start, table)
-        before += len(posts[rows])
     skipped = _skipped(job.out)
     write_json(job.out / "skipped.json", skipped)
     write_json(job.out / "sightings.json", _described(eyes, job))
@@ -52,21 +57,25 @@ def run_tagged(config: TaggedConfig, job: Job) -> dict[str, Any]:
     return write_tagged(config, asked, job.one("posts"), out=job.out)
 
 
-def _part(
-    eyes: Eyes, posts: list[int], paths: list[Path], *, config: SightingsConfig, job: Job, done: int, total: int
-) -> dict[str, Any]:
+def _cut(images: list[str], batch: int) -> Iterator[list[str]]:
+    for start in range(0, len(images), batch):
+        yield images[start : start + batch]
+
+
+def _told(seen: Iterable[Seen], progress: Progress, *, done: int, total: int) -> Iterator[Seen]:
+    for one in seen:
+        done += len(one.reasons)
+        progress(done, total, "pictures looked at")
+        yield one
+
+
+def _table(eyes: Eyes, posts: list[int], part: list[Seen], floor: float) -> dict[str, Any]:
     """Return the columns of one part."""
-    outputs: dict[str, list[Any]] = {name: [] for name in eyes.visions()}
-    reasons: list[str] = []
-    for shown in batches(eyes, paths, batch=config.batch, threads=job.threads):
-        reasons += [one.reason for one in shown]
-        for name, values in eyes.look([one for one in shown if not one.reason]).items():
-            outputs[name].append(values)
-        job.progress(done + len(reasons), total, "pictures looked at")
-    found = {name: np.concatenate(values) for name, values in outputs.items()}
+    reasons = [reason for seen in part for reason in seen.reasons]
+    found = {name: np.concatenate([seen.outputs[name] for seen in part]) for name in eyes.visions()}
     table: dict[str, Any] = {}
     for name in eyes.taggers:
-        table |= columns(name, found[name], config.floor)
+        table |= columns(name, found[name], floor)
     for name, scorer in eyes.scorers.items():
         table[f"{name}.score"] = scorer.scores(found[name])
         if scorer.head:

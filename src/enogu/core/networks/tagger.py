@@ -9,6 +9,7 @@ of the rows of `selected_tags.csv` (`tag_id,name,category,count`). Thresholds di
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +29,17 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Vision:
-    """A loaded ONNX model over pictures, with its adapter."""
+    """A loaded ONNX model over pictures, with its adapter; pickled, it is how to load it."""
 
     session: onnxruntime.InferenceSession
     adapter: Adapter
+    model: Path
+    threads: int
 
     @classmethod
     def open(cls, model: Path, *, threads: int = 0) -> "Vision":
         """Load an .onnx file with the `adapter.toml` beside it, if there is one."""
-        vision = cls(_session(model, threads), adapter(model.with_name("adapter.toml")))
+        vision = cls(_session(model, threads), adapter(model.with_name("adapter.toml")), model.absolute(), threads)
         shape = vision.session.get_inputs()[0].shape
         rows, columns, channels = (1, 2, 3) if vision.adapter.layout == "NHWC" else (2, 3, 1)
         if len(shape) != 4 or shape[rows] != shape[columns] or shape[channels] != 3:
@@ -45,6 +48,10 @@ class Vision:
         if not vision.side:
             raise Refused(f"{model} does not say how large its input is: give `side` in adapter.toml beside it")
         return vision
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel without the session."""
+        return partial(Vision.open, self.model, threads=self.threads), ()
 
     @property
     def side(self) -> int:

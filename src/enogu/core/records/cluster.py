@@ -24,7 +24,7 @@ from enogu.core.records.errors import Failed, Refused
 from enogu.core.records.job import Job
 from enogu.core.records.work import Executor, Item, Ready, Result, Threads, Work
 
-GROUP = 4  # batches that a worker takes at a time
+GROUP = 256  # items that a worker takes at a time
 WAVE = 8  # groups per worker in one query: at its end some wait for the last, so not too few
 TRIES = 3  # of a group whose worker dies
 NAMESPACE = "enogu"
@@ -64,7 +64,7 @@ class Cluster:
         threads, workers = self._workers(ray.nodes())
         tries = f"tries-{uuid4()}"
         keeper = ray.remote(num_cpus=0, max_restarts=-1)(Tries).options(name=tries, namespace=NAMESPACE).remote()
-        reads = tuple(work.reads)
+        reads = tuple(path for path in work.reads if _seen(path))
         hand = Hand(work=pickle.dumps(work), reads=reads, threads=threads, tries=tries, versions=_versions())
         groups = _groups(batches)
         try:
@@ -95,14 +95,14 @@ class Cluster:
         found = [node["Resources"] for node in nodes if node["Alive"] and node["Resources"].get(needed, 0) >= 1]
         if not found:
             raise Failed(f"the Ray cluster at {self.address!r} has no worker with a {needed}: ray start --address=...")
-        threads = min(self.threads or os.cpu_count() or 1, *(int(one["CPU"]) for one in found))
-        return threads, sum(int(one["CPU"]) // threads for one in found)
+        threads = min(self.threads or os.cpu_count() or 1, *(int(one.get("CPU", 1)) for one in found))
+        return threads, sum(int(one["GPU"] if needed == "GPU" else one["CPU"] // threads) for one in found)
 
     def _wave(self, hand: "Hand", groups: Sequence[tuple[int, bytes]]) -> Iterator[Any]:
         import daft
         import ray
 
-        @daft.func.batch(  # type: ignore[misc]
+        @daft.func.batch(  # type: ignore[untyped-decorator]
             return_dtype=daft.DataType.binary(),
             use_process=False,  # one process per Ray worker, whose death Daft survives
             cpus=hand.threads,
@@ -156,7 +156,7 @@ class Hand:
             if here[name] != wanted:
                 raise Failed(f"the worker on {host} has {name} {here[name]}, not {wanted}: the bytes might differ")
         for path in self.reads:
-            if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+            if not _seen(path):
                 raise Failed(f"the worker on {host} does not see {path}: mount it there under the same path")
         return _open(self.work)
 
@@ -181,10 +181,18 @@ def _open(work: bytes) -> Work[Any, Any, Any]:
     return opened
 
 
+def _seen(path: Path) -> bool:
+    """Tell whether a path is there; a folder where nothing is mounted is empty."""
+    return path.exists() and not (path.is_dir() and not any(path.iterdir()))
+
+
 def _groups(batches: Iterable[Sequence[Any]]) -> Iterator[tuple[int, bytes]]:
     rest = iter(batches)
     for number in count():
-        if not (group := list(islice(rest, GROUP))):
+        group: list[Sequence[Any]] = []
+        while sum(map(len, group)) < GROUP and (batch := next(rest, None)) is not None:
+            group.append(batch)
+        if not group:
             return
         yield number, pickle.dumps(group)
 

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 AHEAD = 3  # batches prepared before the one that is finished
 
-Item = TypeVar("Item")
+Item = TypeVar("Item", contravariant=True)
 Ready = TypeVar("Ready")
 Result = TypeVar("Result", covariant=True)
 
