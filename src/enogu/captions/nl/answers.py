@@ -11,7 +11,9 @@ import polars as pl
 
 from enogu.captions.nl.schema import fault, published
 
+TAIL = 16 << 20  # bytes; no line is longer, because program.py takes none of more than a megabyte
 SHOWN = 200  # characters of an answer that is not one
+ROWS = 100_000
 SCHEMA = {"post": pl.Int64, "text": pl.String, "fault": pl.String}
 
 
@@ -45,8 +47,9 @@ class Journal:
         """Open it, without the half line that a kill may have left."""
         self.path = path
         if path.exists():
-            data = path.read_bytes()
-            os.truncate(path, data.rfind(b"\n") + 1)
+            with path.open("rb") as handle:
+                start = handle.seek(max(0, path.stat().st_size - TAIL))
+                os.truncate(path, start + handle.read().rfind(b"\n") + 1)
         self._handle: IO[bytes] = path.open("ab")
 
     def __enter__(self) -> "Journal":
@@ -67,14 +70,12 @@ class Journal:
         """Bring all of it to the disk."""
         os.fsync(self._handle.fileno())
 
-    def posts(self) -> set[int]:
+    def posts(self) -> pl.Series:
         """Return the posts that need not be asked about again."""
-        return set(self._scan().select("post").drop_nulls().collect()["post"]) if self.path.stat().st_size else set()
+        found = [batch["post"] for batch in self.batches(ROWS)]
+        return pl.concat(found).drop_nulls() if found else pl.Series(dtype=pl.Int64)
 
     def batches(self, size: int) -> Iterator[pl.DataFrame]:
         """Yield everything in order, as (post, text, fault)."""
         if self.path.stat().st_size:
-            yield from self._scan().collect_batches(chunk_size=size, maintain_order=True)
-
-    def _scan(self) -> pl.LazyFrame:
-        return pl.scan_ndjson(self.path, schema=SCHEMA)
+            yield from pl.scan_ndjson(self.path, schema=SCHEMA).collect_batches(chunk_size=size, maintain_order=True)

@@ -33,11 +33,11 @@ def run(config: NlConfig, job: Job) -> dict[str, Any]:
     job.out.mkdir(parents=True, exist_ok=True)
     if not (job.out / TEXTS).exists():
         with Journal(job.out / ANSWERS) as journal:
-            there = journal.posts()
-            left = [row for row, post in enumerate(manifest.frame["id"]) if post not in there]
+            asked = pl.col("id").is_in(journal.posts().implode())
+            left = manifest.frame.select("id").with_row_index("row").filter(~asked)["row"]
             before = len(manifest.frame) - len(left)
             for start in range(0, len(left), config.batch):
-                rows = left[start : start + config.batch]
+                rows = left[start : start + config.batch].to_list()
                 _ask(program, journal, manifest, rows=rows, before=before + start, progress=job.progress)
             _judge(journal, config, job.out)
     (job.out / ANSWERS).unlink(missing_ok=True)
