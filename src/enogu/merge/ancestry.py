@@ -4,14 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from enogu.merge.adapters.description import RECIPE as EXTRACTION
-from enogu.merge.lineage import RECIPE, WEBUI_MODELS, WEBUI_RECIPE, decoded
+from enogu.merge.lineage import RECIPE, WEBUI_MODELS, WEBUI_PARENTS, WEBUI_RECIPE, decoded
 
 ENOGU = (RECIPE, EXTRACTION)
 MECHA = "mecha_recipe"
-WEBUI_PARENTS = (  # A1111, then SuperMerger: which field of its recipe holds a parent's SHA-256
-    ("primary_model_hash", "secondary_model_hash", "tertiary_model_hash"),
-    ("model_a", "model_b", "model_c"),
-)
+PARENTS = (*WEBUI_PARENTS, "model_a", "model_b", "model_c")  # A1111's, then SuperMerger's fields of a SHA-256
 
 
 def ancestry(metadata: Mapping[str, str]) -> dict[str, Any] | None:
@@ -40,7 +37,7 @@ def _enogu(made: Mapping[str, Any]) -> dict[str, Any]:
 def _webui(made: Any, known: Mapping[str, Any], *, seen: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(made, dict):
         return {"parents": []}
-    hashes = [made[field] for fields in WEBUI_PARENTS for field in fields if isinstance(made.get(field), str)]
+    hashes = [made[field] for field in PARENTS if isinstance(made.get(field), str)]
     parents = []
     for digest in dict.fromkeys(hashes):
         entry = known.get(digest)

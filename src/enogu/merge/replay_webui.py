@@ -7,12 +7,12 @@ from enogu.core.networks.header import Header
 from enogu.core.records.errors import Refused, unknown
 from enogu.merge.blocks import BASE, block_names
 from enogu.merge.config import MergeConfig
+from enogu.merge.lineage import WEBUI_PARENTS
 from enogu.merge.replay_kept import CHOICES, kept
 from enogu.merge.replay_records import Names, Replay, Wanted, stored_dtype
 from enogu.merge.rules import read_rules
 
 SD1_BLOCKS = (BASE, *(f"IN{i:02d}" for i in range(12)), "M00", *(f"OUT{i:02d}" for i in range(12)))
-HASHES = ("primary_model_hash", "secondary_model_hash", "tertiary_model_hash")
 A1111: Mapping[str, str] = {  # A1111's interp_method
     "No interpolation": "{a}",
     "Weighted sum": "(1 - {alpha})*{a} + {alpha}*{b}",
@@ -53,7 +53,7 @@ def _a1111(made: Mapping[str, Any], names: Names, known: Mapping[str, Any]) -> R
     method = str(made.get("interp_method"))
     if method not in A1111:
         raise unknown("interp_method", method, A1111)
-    used = [field for field, letter in zip(HASHES, "abc", strict=True) if f"{{{letter}}}" in A1111[method]]
+    used = [field for field, letter in zip(WEBUI_PARENTS, "abc", strict=True) if f"{{{letter}}}" in A1111[method]]
     letters = {letter: names.of(_wanted(made, field, known)) for field, letter in zip(used, "abc", strict=False)}
     formula = A1111[method].format(**letters, alpha=_number(made.get("multiplier", 0.0), "multiplier"))
     dtype = "fp16" if made.get("save_as_half") else "same"
