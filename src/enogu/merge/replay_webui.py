@@ -111,7 +111,7 @@ def _unlike(made: Mapping[str, Any], mode: str, calc: str) -> str:
 
 def _supermerger_notes(made: Mapping[str, Any], mode: str, calc: str) -> Iterator[str]:
     if "cosine" in calc:
-        yield "SuperMerger takes the range of likenesses over position_ids, too: last bits may differ"
+        yield "SuperMerger takes the range of likenesses over keys that it does not merge, too: last bits may differ"
     if mode == "Add" and calc == "normal":
         yield "SuperMerger stored B - C in the models' own dtype: its file may differ from this one in the last bit"
     yield "SuperMerger's recipe does not tell of adjustments, a baked-in VAE or pruning"
