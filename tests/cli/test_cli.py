@@ -40,9 +40,16 @@ def test_version(capsys):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
-@pytest.mark.parametrize(("onto", "status", "said"), [("&-", 0, ""), ("/dev/full", 1, "No space left on device\n")])
-def test_an_output_that_takes_nothing(onto, status, said):
-    line = f"{sys.executable} -m enogu --version >{onto}"
+@pytest.mark.parametrize(
+    ("line", "status", "said"),
+    [
+        ("--version >&-", 0, ""),
+        ("--version >/dev/full", 1, "No space left on device\n"),
+        ("plan none.toml 2>&-", 2, ""),
+    ],
+)
+def test_an_output_that_takes_nothing(line, status, said):
+    line = f"{sys.executable} -m enogu {line}"
     ended = subprocess.run(line, shell=True, capture_output=True, text=True, cwd=ROOT / "src")
     assert (ended.returncode, ended.stderr.removeprefix("enogu: ")) == (status, said)
 

@@ -34,8 +34,7 @@ VERBS = MappingProxyType(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status: 0 done, 1 failed while working, 2 refused before any work."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may not know ±, a file name may be no text
+    _prepare_output()
     try:
         status = _run(list(sys.argv[1:] if arguments is None else arguments))
         print(end="", flush=True)  # a disk that is full is told now, not when Python exits
@@ -59,6 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nenogu: stopped", file=sys.stderr)
         return 130  # 128 + SIGINT, as shells count
+
+
+def _prepare_output() -> None:
+    """Let nothing that is printed fail: what the terminal does not know is escaped, what is closed takes nothing."""
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _run(given: list[str]) -> int:
