@@ -42,7 +42,7 @@ def run_sightings(config: SightingsConfig, job: Job) -> dict[str, Any]:
     seen = executor(job).map(eyes, chain.from_iterable(batches.values()))
     told = _told(seen, job.progress, done=before, total=len(posts))
     for start, part in batches.items():
-        table = _table(eyes, posts[start : start + PART], list(islice(told, len(part))), config.floor)
+        table = _table(eyes, posts[start : start + PART], list(islice(told, len(part))), floor=config.floor)
         write_part(job.out, start, table)
     skipped = _skipped(job.out)
     write_json(job.out / "skipped.json", skipped)
@@ -69,7 +69,7 @@ def _told(seen: Iterable[Seen], progress: Progress, *, done: int, total: int) ->
         yield one
 
 
-def _table(eyes: Eyes, posts: list[int], part: list[Seen], floor: float) -> dict[str, Any]:
+def _table(eyes: Eyes, posts: list[int], part: list[Seen], *, floor: float) -> dict[str, Any]:
     """Return the columns of one part."""
     reasons = [reason for seen in part for reason in seen.reasons]
     found = {name: np.concatenate([seen.outputs[name] for seen in part]) for name in eyes.visions()}

@@ -80,7 +80,7 @@ class Vision:
             try:
                 found.append(self.session.run([name], {entry: padded})[0][: len(rows)])
             except Exception as error:  # ONNX Runtime's own have no common base
-                raise Failed(f"a model cannot look at {padded.shape}: {error}") from error
+                raise Failed(f"{self.model} cannot look at {padded.shape}: {error}") from error
         return self.adapter.finish(np.concatenate(found)) if found else np.zeros((0, self.width), np.float32)
 
     @property
