@@ -256,3 +256,6 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "exists" in capsys.readouterr().err
     assert main([*given, "-o", str(tmp_path / "x.safetensors"), "--rank", "0"]) == 2
     assert main(["extract", "nowhere.safetensors", "-o", str(tmp_path / "x.safetensors")]) == 2
+    capsys.readouterr()
+    assert main(["extract", str(tmp_path / "tuned.safetensors"), "-o", str(tmp_path / "x.safetensors")]) == 2
+    assert "tuned.safetensors is a checkpoint; --base FILE says what it began from" in capsys.readouterr().err

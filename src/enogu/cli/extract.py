@@ -9,9 +9,11 @@ from pathlib import Path
 from enogu.cli.parser import Parser
 from enogu.cli.progress import ProgressLine
 from enogu.cli.table import table
+from enogu.core.networks.source import open_source
 from enogu.core.records.errors import Refused
 from enogu.merge.adapters.config import DTYPES, ExtractConfig
 from enogu.merge.adapters.extract import Extracted, extract
+from enogu.merge.adapters.modules import is_adapter
 
 EXAMPLES = """examples:
   enogu extract tuned.safetensors --base base.safetensors --rank 32 -o style.safetensors
@@ -82,6 +84,9 @@ def _inputs(args: argparse.Namespace) -> tuple[str, dict[str, Path]]:
         return args.source, files
     if not Path(args.source).exists():
         raise Refused(f"{args.source}: no such file; give a file, or a formula and its models as NAME=FILE")
+    with open_source(Path(args.source)) as source:
+        if not is_adapter(source.header.tensors):
+            raise Refused(f"{args.source} is a checkpoint; --base FILE says what it began from")
     return "adapter", {"adapter": Path(args.source)}
 
 
