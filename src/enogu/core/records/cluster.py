@@ -27,6 +27,7 @@ from enogu.core.records.work import Executor, Item, Ready, Result, Threads, Work
 GROUP = 256  # items that a worker takes at a time
 WAVE = 8  # groups per worker in one query: at its end some wait for the last, so not too few
 TRIES = 3  # of a group whose worker dies
+KNOCK_SECONDS = 10.0
 NAMESPACE = "enogu"
 QUIET = {  # no reports of usage; read when Daft and Ray are imported, here and on every worker
     "DO_NOT_TRACK": "1",
@@ -83,11 +84,18 @@ class Cluster:
         if not ray.is_initialized():
             environment = {"env_vars": {**QUIET, "OMP_NUM_THREADS": str(self.threads)}}
             try:
+                self._knock()
                 ray.init(self.address, runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR)
-            except (ConnectionError, TimeoutError, ValueError, RuntimeError) as error:
+            except (OSError, RuntimeError, ValueError) as error:
                 raise Failed(f"no Ray cluster answers at {self.address!r}: {error}") from error
         daft.set_runner_ray(noop_if_initialized=True)
         return ray
+
+    def _knock(self) -> None:
+        """Find out in seconds, where Ray would try for minutes, that nobody listens."""
+        host, _, port = self.address.removeprefix("ray://").rpartition(":")
+        if host:
+            socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
 
     def _workers(self, nodes: Iterable[dict[str, Any]]) -> tuple[int, int]:
         """Return how many threads a worker has, and how many work at once."""
