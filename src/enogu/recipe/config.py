@@ -10,7 +10,7 @@ from enogu.core.records.errors import Refused
 from enogu.recipe.kinds import Kind
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # names become parts of folder names
-CLUSTER = re.compile(r"auto|local|(ray://)?[^/\s]+:\d+")
+CLUSTER = re.compile(r"auto|local|[^/\s]+:\d+")
 
 
 def checked_name(name: str, where: str) -> str:

@@ -93,7 +93,7 @@ class Cluster:
 
     def _knock(self) -> None:
         """Find out in seconds, where Ray would try for minutes, that nobody listens."""
-        host, _, port = self.address.removeprefix("ray://").rpartition(":")
+        host, _, port = self.address.rpartition(":")
         if host:
             socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
 
