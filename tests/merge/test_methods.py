@@ -163,7 +163,7 @@ def _drawn(formula: str, tmp_path: Path, rows: int = 64, columns: int = 500, **o
 def test_dare_drops_its_share_and_keeps_the_mean(tmp_path: Path) -> None:
     share = _drawn("dare(base, a, drop=0.7)", tmp_path)
     assert (share != 0).double().mean() == pytest.approx(0.3, abs=0.01)
-    assert share[share != 0].numpy() == pytest.approx(1 / 0.3, rel=1e-5)
+    assert share[share != 0].numpy() == pytest.approx(1 / 0.3, rel=1e-4)  # chances have 16 bits
     kept = _drawn("dare(base, a, drop=0.7, rescale=0)", tmp_path)
     assert torch.equal(kept != 0, share != 0)
     assert kept[kept != 0].numpy() == pytest.approx(1.0)

@@ -56,7 +56,9 @@ class Evaluation:
         total = self._node(first, cut)
         for number, (node, coefficient) in enumerate(others):
             part = self._node(node, cut)
-            if number == 0 and scale == 1.0 and self.dtype in (total.dtype, part.dtype) and _adds(total, part):
+            if number == 0 and scale == 1.0 and abs(coefficient) == 1.0 and total.dtype != part.dtype == self.dtype:
+                total = total.to(self.dtype).add_(part, alpha=coefficient)  # two plain loops beat a mixed one
+            elif number == 0 and scale == 1.0 and self.dtype in (total.dtype, part.dtype) and _adds(total, part):
                 total = torch.add(total, part, alpha=coefficient)  # widened and fused on the way, wherever the cuts are
             else:
                 total = self._own(total, scale) if number == 0 else total

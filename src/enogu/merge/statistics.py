@@ -17,6 +17,7 @@ BLOCK = 1 << 16  # elements per partial sum
 TRIES = 2  # brackets before the way that cannot fail
 STRIDE = 61  # of the elements that a pass samples; prime, so that no row length divides it
 MARGIN = 4.0  # deviations of a rank in a sample: a miss costs a pass, once in some ten thousand
+GATHERED = 1 << 22  # elements of an interval that are kept; where many are equal, histograms need less memory
 CANDIDATES = 1 << 20  # elements that a selection by histograms looks at one by one
 _LADDERS = {  # the bits at which a radix selection's digits begin; the sign is never set
     torch.float32: (torch.int32, (31, 20, 10, 0)),
@@ -103,13 +104,15 @@ class Gathered:
 
 
 class Bracket:
-    """Bounds of an order statistic, and what a pass finds of the elements above, at and between them."""
+    """An open interval that should hold an order statistic, and what a pass finds of the elements in and above it."""
 
     def __init__(self, low: float, high: float, dtype: "np.dtype[Any]") -> None:
-        """Begin with no elements seen."""
-        self._low, self._high = low, high
-        self._count, self._above, self._reach, self._floor = 0, 0, 0, 0
-        self._within = Gathered(np.empty(0, dtype=dtype))
+        """Begin with no elements seen; the interval holds `low` and `high` themselves."""
+        self._low = np.nextafter(dtype.type(low), dtype.type(-np.inf))
+        self._high = np.nextafter(dtype.type(high), dtype.type(np.inf))
+        self._single = low == high  # one value that many elements have need not be gathered
+        self._count, self._above, self._inside = 0, 0, 0
+        self._within = Gathered(np.full(int(self._single), low, dtype=dtype))
 
     @staticmethod
     def around(sample: "np.ndarray[Any, Any]", keep: float) -> "Bracket":
@@ -122,25 +125,25 @@ class Bracket:
         return Bracket(float(ordered[places[0]]), float(ordered[places[-1]]), sample.dtype)
 
     def look(self, values: "np.ndarray[Any, Any]") -> None:
-        """Count a piece."""
-        inside = (values > self._low) & (values < self._high)
+        """Count a piece, and gather what lies inside as long as that is little."""
+        below = values < self._high
         self._count += len(values)
-        self._above += int(np.count_nonzero(values > self._high))
-        self._reach += int(np.count_nonzero(values >= self._high))
-        self._floor += int(np.count_nonzero(values >= self._low))
-        self._within.append(values[inside])
+        self._above += len(values) - int(np.count_nonzero(below))
+        below &= values > self._low
+        self._inside += int(np.count_nonzero(below))
+        if not self._single and self._inside <= GATHERED:
+            self._within.append(values[below])
 
     def answer(self, keep: float) -> float | None:
-        """Return the value, or None if it lies outside of the bounds."""
-        wanted = share(self._count, keep)
-        if not self._above < wanted <= self._floor:
+        """Return the value, or None if it lies outside of the interval, or in too dense a one."""
+        wanted, within = share(self._count, keep), self._within.values
+        if not self._above < wanted <= self._above + self._inside:
             return None
-        if wanted <= self._reach:
-            return self._high
-        within = self._within.values
-        if wanted > self._reach + len(within):
-            return self._low
-        place = len(within) - (wanted - self._reach)
+        if self._single:
+            return float(within[0])
+        if len(within) < self._inside:
+            return None
+        place = len(within) - (wanted - self._above)
         return float(np.partition(within, place)[place])
 
 

@@ -2,24 +2,24 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from enogu.core.records.seed import derive
 
-_PER_COUNTER = 8  # a Philox-4x64 counter yields four 64-bit words: eight 32-bit numbers
+STEPS = 1 << 16  # of a random number: 16 bits of a generator that costs more than all else of a method
+_PER_COUNTER = 16  # a Philox-4x64 counter yields four 64-bit words: sixteen numbers
 
 
-def uniform(stream: int, start: int, count: int) -> Tensor:
-    """Return numbers [start, start + count) of a stream, as float32 multiples of 2^-24 in [0, 1)."""
+def draws(stream: int, start: int, count: int) -> "np.ndarray[Any, np.dtype[np.uint16]]":
+    """Return numbers [start, start + count) of a stream, evenly spread over 0 to STEPS - 1."""
     first = start // _PER_COUNTER
     skip = start - first * _PER_COUNTER
     counters = -(-(skip + count) // _PER_COUNTER)
     words = np.random.Philox(key=stream, counter=first).random_raw(counters * 4)
-    words = np.asarray(words, dtype="<u8").view("<u4")[skip : skip + count] >> np.uint32(8)
-    return torch.from_numpy(words.view(np.int32)).to(torch.float32).mul_(2.0**-24)
+    return np.asarray(words, dtype="<u8").view("<u2")[skip : skip + count]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Stretch:
         """Return the index of the piece's first row along the first axis."""
         return self.start // max(math.prod(self.shape[1:]), 1)
 
-    def uniform(self, index: int, like: Tensor) -> Tensor:
-        """Return a number in [0, 1) per element for the `index`-th tensor of the call."""
+    def draws(self, index: int, like: Tensor) -> "np.ndarray[Any, np.dtype[np.uint16]]":
+        """Return a number of 0 to STEPS - 1 per element for the `index`-th tensor of the call."""
         stream = derive(self.seed, "merge", self.key, self.names[index])
-        return uniform(stream, self.start, like.numel()).reshape(like.shape)
+        return draws(stream, self.start, like.numel()).reshape(like.shape)

@@ -1,9 +1,11 @@
 """DARE: drop at random and rescale."""
 
+import torch
+
 from enogu.core.records.errors import Refused
 from enogu.merge.method import Delta, Deltas, method
 from enogu.merge.statistics import weighted
-from enogu.merge.stretch import Stretch
+from enogu.merge.stretch import STEPS, Stretch
 
 
 @method(grain="element")
@@ -14,6 +16,8 @@ def dare(deltas: Deltas, *, drop: float = 0.9, rescale: float = 1.0, elements: S
     """
     if not 0.0 <= drop < 1.0:
         raise Refused(f"dare(): drop is {drop:g}; it must be at least 0 and less than 1")
-    kept = [elements.uniform(i, delta).ge_(drop).mul_(delta) for i, delta in enumerate(deltas)]
-    scale = 1.0 / (1.0 - drop) if rescale else 1.0
+    dropped = min(round(drop * STEPS), STEPS - 1)
+    masks = (torch.from_numpy(elements.draws(i, delta) >= dropped) for i, delta in enumerate(deltas))
+    kept = [mask.to(delta.dtype).mul_(delta) for mask, delta in zip(masks, deltas, strict=True)]
+    scale = STEPS / (STEPS - dropped) if rescale else 1.0  # of what is truly dropped: the mean stays
     return weighted(kept, [scale / len(kept)] * len(kept))

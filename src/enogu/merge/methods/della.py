@@ -6,7 +6,7 @@ from torch import Tensor
 from enogu.core.records.errors import Refused
 from enogu.merge.method import Delta, Deltas, method
 from enogu.merge.statistics import weighted
-from enogu.merge.stretch import Stretch
+from enogu.merge.stretch import STEPS, Stretch
 
 
 def ranks(sizes: Tensor) -> Tensor:
@@ -41,6 +41,7 @@ def della(deltas: Deltas, *, drop: float = 0.5, epsilon: float = 0.2, rescale: f
     kept = []
     for i, delta in enumerate(deltas):
         chance = keep_chance(delta, keep=keep, epsilon=epsilon)
-        mask = elements.uniform(i, delta).sub(chance).lt_(0.0)
+        luck = torch.from_numpy(elements.draws(i, delta)).to(delta.dtype).add_(0.5).div_(STEPS)
+        mask = luck.sub_(chance).lt_(0.0)
         kept.append(mask.mul_(delta).div_(chance) if rescale else mask.mul_(delta))
     return weighted(kept, [1.0 / len(kept)] * len(kept))

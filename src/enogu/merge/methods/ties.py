@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,7 +23,10 @@ def trim(pieces: Pieces, *, keep: float, vote: str) -> Tensor | None:
 
 def reaching(delta: Tensor, cut: Tensor) -> Tensor:
     """Return the elements whose size is at least `cut`; 0 elsewhere."""
-    return delta.abs().ge_(float(cut)).mul_(delta)  # in place: torch is slow at making booleans
+    below = torch.nextafter(
+        cut.to(delta.dtype), cut.new_tensor(-1.0, dtype=delta.dtype)
+    )  # hardshrink keeps larger ones
+    return torch.nn.functional.hardshrink(delta, float(below))
 
 
 def elect(deltas: Sequence[Tensor], vote: str) -> Tensor:
@@ -38,12 +42,13 @@ def elect(deltas: Sequence[Tensor], vote: str) -> Tensor:
 
 def agreeing_mean(deltas: Sequence[Tensor], sign: Tensor) -> Tensor:
     """Return the mean of the elements that have the elected sign; 0 where none has it."""
-    size, count = torch.zeros_like(sign), torch.zeros_like(sign)
+    size = torch.zeros_like(sign)
+    count = np.zeros(sign.shape, dtype=np.uint8 if len(deltas) < 256 else np.uint32)
     for delta in deltas:
         agreeing = (delta * sign).clamp_(min=0.0)
         size.add_(agreeing)
-        count.add_(agreeing.gt_(0.0))
-    return size.div_(count.clamp_(min=1.0)).mul_(sign)
+        count += agreeing.numpy() > 0.0  # torch is slow at making booleans
+    return size.div_(torch.from_numpy(np.maximum(count, 1))).mul_(sign)
 
 
 @method(grain="element", measure=trim)
