@@ -119,7 +119,7 @@ class Bracket:
         """Return bounds that most probably hold the value, if the sample is a fair one."""
         count = len(sample)
         rank = share(count, keep) - 1  # from the largest down
-        margin = int(MARGIN * count**0.5) + 1
+        margin = int(MARGIN * (count * keep * (1.0 - keep)) ** 0.5) + 2
         places = sorted({count - 1 - min(rank + margin, count - 1), count - 1 - max(rank - margin, 0)})
         ordered = np.partition(sample, places)
         return Bracket(float(ordered[places[0]]), float(ordered[places[-1]]), sample.dtype)
@@ -132,7 +132,7 @@ class Bracket:
         below &= values > self._low
         self._inside += int(np.count_nonzero(below))
         if not self._single and self._inside <= GATHERED:
-            self._within.append(values[below])
+            self._within.append(np.compress(below, values))
 
     def answer(self, keep: float) -> float | None:
         """Return the value, or None if it lies outside of the interval, or in too dense a one."""

@@ -1,5 +1,6 @@
 """DELLA: drop at random, the small ones sooner."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,7 +42,7 @@ def della(deltas: Deltas, *, drop: float = 0.5, epsilon: float = 0.2, rescale: f
     kept = []
     for i, delta in enumerate(deltas):
         chance = keep_chance(delta, keep=keep, epsilon=epsilon)
-        luck = torch.from_numpy(elements.draws(i, delta)).to(delta.dtype).add_(0.5).div_(STEPS)
+        luck = torch.from_numpy(elements.draws(i, delta).astype(np.float32)).to(delta.dtype).add_(0.5).div_(STEPS)
         mask = luck.sub_(chance).lt_(0.0)
         kept.append(mask.mul_(delta).div_(chance) if rescale else mask.mul_(delta))
     return weighted(kept, [1.0 / len(kept)] * len(kept))
