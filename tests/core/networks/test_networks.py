@@ -1,9 +1,12 @@
 """The networks have the published sizes and keys of Stable Diffusion 1, and survive odd latents."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from enogu.core.networks.checkpoint import load_model, save
 from enogu.core.networks.clip import TextModel
 from enogu.core.networks.family import family
 from enogu.core.networks.layers import attend
@@ -110,3 +113,16 @@ def test_gradients_of_a_small_downsample_are_right_in_bf16(size: tuple[int, int]
     exact = gradient(x)
     for _ in range(5):  # what the processor's own kernel reads past its input differs from call to call
         assert float((gradient(x.bfloat16()) - exact).norm() / exact.norm()) < 0.01
+
+
+@pytest.mark.parametrize(("said", "told"), [({}, "eps"), ({"modelspec.prediction_type": "v"}, "v")])
+def test_a_model_predicts_what_its_file_says(tmp_path: Path, said: dict[str, str], told: str) -> None:
+    save(tmp_path / "model.safetensors", StableDiffusion(family("mini-sd1")).state_dict(), said)
+    assert load_model(tmp_path / "model.safetensors").family.prediction == told
+
+
+def test_the_edm_way_is_not_drawn_as_something_else(tmp_path: Path) -> None:
+    tensors = StableDiffusion(family("mini-sd1")).state_dict() | {"edm_mean": torch.zeros(1)}
+    save(tmp_path / "model.safetensors", tensors, {})
+    with pytest.raises(Refused, match=r"EDM way \(marker edm_mean\)"):
+        load_model(tmp_path / "model.safetensors")

@@ -1,7 +1,7 @@
 """Checkpoints: one safetensors file in the single-file layout that every UI reads, its recipe in the header."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from enogu.core.networks.family import Family, families
 from enogu.core.networks.header import Header, Spec, read_header
 from enogu.core.networks.model import StableDiffusion
+from enogu.core.networks.prediction import prediction
 from enogu.core.networks.source import open_source
 from enogu.core.networks.stream import as_bytes, open_writer
 from enogu.core.records.errors import Refused
@@ -49,9 +50,19 @@ def find_family(path: Path, header: Header) -> Family:
 def load(path: Path) -> Checkpoint:
     """Read a whole checkpoint of any form into memory."""
     with open_source(path) as reader:
-        family = find_family(path, reader.header)
+        family = _as_told(find_family(path, reader.header), path, reader.header)
         tensors = {name: reader.tensor(name) for name in reader.header.tensors}
         return Checkpoint(family, tensors, dict(reader.header.metadata))
+
+
+def _as_told(family: Family, path: Path, header: Header) -> Family:
+    """Return the family with what the file itself says that it predicts."""
+    told = prediction(header)
+    if told.kind == "edm":
+        raise Refused(
+            f"{path} predicts in the EDM way ({told.source}), which is neither drawn nor trained; eps and v are"
+        )
+    return replace(family, prediction="v" if told.kind == "v" else "eps") if told.kind else family
 
 
 def read_metadata(path: Path) -> Mapping[str, str]:
