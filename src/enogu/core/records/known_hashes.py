@@ -34,9 +34,9 @@ class KnownHashes:
         return found
 
     def get(self, path: Path) -> str | None:
-        """Return the SHA-256 of a file if it is known and the file unchanged."""
+        """Return the SHA-256 of a file if it is known and the file unchanged; never of a folder, whose files may have."""
         entry = self._known.get(str(path.resolve()), [])
-        return str(entry[-1]) if entry[:-1] == mark_of(path) else None
+        return str(entry[-1]) if path.is_file() and entry[:-1] == mark_of(path) else None
 
     def note(self, path: Path, mark: Mark, digest: str) -> None:
         """Keep the hash of a file that had this mark before it was read."""
