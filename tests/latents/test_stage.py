@@ -257,9 +257,11 @@ SCRIPT = """
     from types import SimpleNamespace
     sys.path.insert(0, sys.argv[2])
     from conftest import Bench, tiny_vae
+    from enogu.core.records.files import sweep
     from enogu.latents import moments
     moments.load_model = lambda path, device="cpu": SimpleNamespace(vae=tiny_vae())
     print("ready", flush=True)
+    sweep(Path(sys.argv[1]) / "killed")  # as whoever runs a stage does before
     Bench(Path(sys.argv[1])).run("killed", flip=True)
 """
 

@@ -38,8 +38,19 @@ class Worker:
 
     def wanted(self, stored: pl.DataFrame) -> pl.DataFrame:
         """Return the wanted pictures, by the sizes that records tell where they do."""
+        return self._wanted(self.manifest.frame, stored)
+
+    def _wanted(self, posts: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
         config = self.config
-        return wanted(self.manifest.frame, stored, buckets=config.table, recipe=self.recipe, flip=config.flip)
+        return wanted(posts, stored, buckets=config.table, recipe=self.recipe, flip=config.flip)
+
+    def _todo(self, division: pl.DataFrame, stored: pl.DataFrame, skipped: pl.Series) -> pl.DataFrame:
+        """Return what is left to do; a picture whose metadata tell a wrong size has its record under another key."""
+        met = pl.col("post").is_in(stored["post"].implode())
+        odd = division.filter(met & ~pl.col("key").is_in(stored["key"].implode()))["post"]
+        true = self._wanted(self.manifest.frame.filter(pl.col("id").is_in(odd.implode())), stored)
+        told = division.update(true.select("post", "key", "mirror_key"), on="post", maintain_order="left")
+        return pending(told, stored=stored["key"], skipped=skipped)
 
     def work(self, writer: ShardWriter, *, to_the_end: bool) -> Outcome:
         """Encode units until none is free; to the end: until those that others hold are finished or left to us."""
@@ -49,7 +60,7 @@ class Worker:
         pictures = self.wanted(before)
         division = unfinished(pictures, finished=before["key"], batch=self.config.batch)
         skipped = pl.Series([one.sha256 for one in noted(writer.folder)], dtype=pl.String)
-        todo = pending(division, stored=writer.stored()["key"], skipped=skipped)
+        todo = self._todo(division, writer.stored(), skipped)
         encoding = Encoding(load=self._loader(), moments=self.moments, recipe=self.recipe)
         encoder = Encoder(work=encoding, executor=executor(self.job), writer=writer)
         outcome = Outcome()
