@@ -34,7 +34,7 @@ class KnownHashes:
         return found
 
     def get(self, path: Path) -> str | None:
-        """Return the SHA-256 of a file if it is known and the file unchanged; never of a folder, whose files may have."""
+        """Return the SHA-256 of an unchanged file if it is known; a folder does not show that its files changed."""
         entry = self._known.get(str(path.resolve()), [])
         return str(entry[-1]) if path.is_file() and entry[:-1] == mark_of(path) else None
 
