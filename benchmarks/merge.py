@@ -62,7 +62,7 @@ def main() -> int:
 
 def race(case: Case, files: Sequence[Path], *, peer: Path | None, rounds: int) -> dict[str, Run]:
     """Return the best run of each way."""
-    ways = ["floor", "enogu", *(["again", "unhashed"] if "unhashed" in case else [])]
+    ways = ["floor", "enogu", "again", *(["unhashed"] if "unhashed" in case else [])]
     ways += ["mecha"] if peer and "mecha" in case else []
     runs: dict[str, list[Run]] = {}
     for number in range(rounds):
@@ -171,10 +171,9 @@ class Table:
                 )
             )
         if "faster" in case and "mecha" in best:
-            times = best["mecha"]["wall"] / ours["wall"]
-            found.append(
-                _held(f"{times:.1f} × faster than sd-mecha", times >= case["faster"], f"at least {case['faster']:g}")
-            )
+            new, known = (best["mecha"]["wall"] / best[way]["wall"] for way in ("enogu", "again"))
+            told = f"{new:.1f} × faster than sd-mecha, {known:.1f} × once the parents are known"
+            found.append(_held(told, new >= case["faster"], f"at least {case['faster']:g}"))
         for way, what in (("enogu", "new"), ("again", "known")):
             if "unhashed" in best and way in best:
                 ratio = best[way]["wall"] / best["unhashed"]["wall"]
