@@ -43,6 +43,10 @@ CASES = {
         "vae.v: unknown family 'mini-sd2'; did you mean 'mini-sd1'?",
     ),
     "a broken formula": ('[merge.m]\nformula = "0.5*"', "merge.m: "),
+    "a sum that is no model, of one that is not made yet": (
+        '[models]\na = "mini-sd1"\n[merge.half]\nformula = "mean(a, a)"\n[merge.m]\nformula = "a + half"',
+        "merge.m: formula, line 1: the coefficients of a + half sum to 2, not to 1",
+    ),
     "a cycle": (
         '[merge.a]\nformula = "b"\n[merge.b]\nformula = "c"\n[merge.c]\nformula = "a"',
         "the stages read each other in a circle: ",
@@ -108,13 +112,13 @@ def test_a_model_that_is_not_what_the_recipe_says(tmp_path, capsys):
     assert "its sha256 is " in capsys.readouterr().err
 
 
-def test_a_model_that_is_no_checkpoint_fails_at_work(tmp_path, capsys):
+def test_a_model_that_is_no_checkpoint_is_refused_before_work(tmp_path, capsys):
     path = tmp_path / "r.toml"
     (tmp_path / "a.safetensors").write_bytes(b"no checkpoint at all")
     path.write_text(f'{HEAD}[models]\na = {{ file = "a.safetensors" }}\n[merge.m]\nformula = "a"')
-    assert main(["run", str(path)]) == 1
+    assert main(["run", str(path)]) == 2
     said = capsys.readouterr().err.splitlines()
-    assert said[-1].startswith("enogu: merge.m: ")
+    assert said[-1].startswith("enogu: r.toml: merge.m: ")
     assert "a.safetensors" in said[-1]
 
 

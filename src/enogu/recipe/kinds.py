@@ -22,7 +22,9 @@ class Kind:
     version: int = 1  # raised when the same settings write something else; part of the hash
     lends: tuple[tuple[str, str], ...] = ()  # functions of other rooms that `run` is given: (parameter, function)
     model: str = ""  # the checkpoint in its folder, if it makes one
+    adapter: bool = False  # whether that is an adapter
     checkpoints: str = ""  # the folder of those that it takes on the way: NAME@IMAGES means one of them
+    foresee: str = ""  # foresee(config, models, family): refuse before any work what the files at hand do not allow
     reads_all: bool = False  # given every other stage of the recipe
     paths: tuple[str, ...] = ()  # settings that are paths from the recipe; hashed as a file's content, a folder's name
 
@@ -62,11 +64,17 @@ KINDS = MappingProxyType(
             model="model.safetensors",
             checkpoints="checkpoints",
         ),
-        "merge": Kind(config="enogu.merge.config:MergeConfig", run="enogu.merge.stage:run", model="model.safetensors"),
+        "merge": Kind(
+            config="enogu.merge.config:MergeConfig",
+            run="enogu.merge.stage:run",
+            foresee="enogu.merge.stage:foresee",
+            model="model.safetensors",
+        ),
         "extract": Kind(
             config="enogu.merge.adapters.config:ExtractConfig",
             run="enogu.merge.adapters.stage:run",
             model="model.safetensors",
+            adapter=True,
         ),
         "grid": Kind(config="enogu.sample.config:GridConfig", run="enogu.sample.stage:run", paths=("prompts_file",)),
         "judge": Kind(

@@ -14,6 +14,7 @@ from enogu.recipe.config import Recipe, Stage
 from enogu.recipe.done import Done, read_done
 from enogu.recipe.fingerprint import Fingerprints
 from enogu.recipe.graph import Edge, Graph, graph
+from enogu.recipe.kinds import load
 from enogu.recipe.problems import Problems, prefixed
 from enogu.recipe.references import Source, settings
 
@@ -72,7 +73,23 @@ def plan(recipe: Recipe, work: Path | None = None) -> Plan:
     for id in ordered.order:
         tasks[id] = task = _task(ordered, id, hashes=hashes, work=work)
         hashes[id] = task.hash
-    return Plan(graph=ordered, work=work, tasks=tasks, known_hashes=prints.files)
+    found = Plan(graph=ordered, work=work, tasks=tasks, known_hashes=prints.files)
+    with prefixed(f"{recipe.path.name}: "):
+        _foresee(found)
+    return found
+
+
+def _foresee(found: Plan) -> None:
+    """Refuse what a stage would refuse after hours, where the settings and the files at hand tell."""
+    problems = Problems()
+    for id, task in found.tasks.items():
+        stages = [found.tasks[edge.source.stage] for edge in found.graph.edges[id] if edge.source.stage]
+        unmade = any(one.stage.traits.adapter and not one.done() for one in stages)  # of which nothing is known
+        if task.stage.traits.foresee and not unmade and not task.done():
+            with problems.noted(), prefixed(f"{id}: "):
+                foresee = load(task.stage.traits.foresee)
+                foresee(task.stage.config, found.inputs(id)["models"], family=found.graph.recipe.header.family)
+    problems.settle()
 
 
 def _outside(ordered: Graph, prints: Fingerprints) -> dict[str, str]:
