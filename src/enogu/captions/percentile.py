@@ -21,7 +21,11 @@ def percentile(posts: pl.LazyFrame, peers: Peers) -> pl.LazyFrame:
 
     A window is centred on the post's slice of time (Illustrious, arXiv 2409.19946, ranks within a moving window).
     """
-    keys = list(peers.percentile_within)
+    schema = posts.collect_schema()
+    texts = [key for key in peers.percentile_within if schema[key] == pl.String]
+    posts = posts.with_columns(pl.col(key).cast(pl.Categorical).alias(f"{key} code") for key in texts)  # short to hash
+    codes = [f"{key} code" for key in texts]
+    keys = [*codes, *(key for key in peers.percentile_within if key not in texts)]
     if peers.half_life_days:
         age = pl.col("created_at").max() - pl.col("created_at")
         halvings = age.dt.total_seconds() / (86400 * peers.half_life_days)
@@ -44,4 +48,4 @@ def percentile(posts: pl.LazyFrame, peers: Peers) -> pl.LazyFrame:
         lower, whole = lower.over(keys), whole.over(keys)
     shares = counts.sort(*keys, "value").select(*keys, "value", percent=lower / whole * 100)
     joined = posts.join(shares, on=[*keys, "value"], how="left", nulls_equal=True)
-    return joined.with_columns(value="percent").drop("percent", *(["slice"] if peers.window_days else []))
+    return joined.with_columns(value="percent").drop("percent", *codes, *(["slice"] if peers.window_days else []))
