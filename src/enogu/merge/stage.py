@@ -36,13 +36,12 @@ def planned(config: MergeConfig, files: Mapping[str, Path]) -> tuple[Plan, Mappi
 def foresee(config: MergeConfig, models: Mapping[str, Path], *, family: str) -> None:
     """Refuse by headers what `merge` would; a model that is not made yet stands for one like the others."""
     headers = read_headers({name: path for name, path in models.items() if path.exists()})
-    like = next((header for header in headers.values() if not isinstance(header, AdapterHeader)), _bare(family))
-    make_plan(config, {name: headers.get(name, like) for name in models})
-
-
-def _bare(family: str) -> Header:
-    specs = {key: Spec(torch.float32, shape) for key, shape in layouts()[family].shapes.items()}
-    return Header(layout(specs), {}, 0)
+    like = next((header for header in headers.values() if not isinstance(header, AdapterHeader)), None)
+    if like is None and family in layouts():
+        specs = {key: Spec(torch.float32, shape) for key, shape in layouts()[family].shapes.items()}
+        like = Header(layout(specs), {}, 0)
+    if like is not None:
+        make_plan(config, {name: headers.get(name, like) for name in models})
 
 
 def merge(
