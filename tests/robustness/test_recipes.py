@@ -130,3 +130,32 @@ def test_a_work_folder_that_is_a_file(tmp_path, capsys):
     said = capsys.readouterr().err.splitlines()
     assert "work" in said[-1]
     assert "Traceback" not in "\n".join(said)
+
+
+def test_a_merge_of_a_checkpoint_on_the_way_is_planned_before_there_is_one(tmp_path, capsys):
+    stages = """
+[models]
+base = "mini-sd1"
+[booru.b]
+posts = 8
+[posts.p]
+booru = "b"
+[captions.c]
+posts = "p"
+[latents.l]
+posts = "p"
+model = "base"
+[train.tuned]
+start = "base"
+latents = ["l"]
+captions = "c"
+phases = [{ epochs = 2, lr = { unet = 1e-4 } }]
+[merge.m]
+formula = "SUM"
+"""
+    path = tmp_path / "r.toml"
+    path.write_text(HEAD + stages.replace("SUM", "0.5*base + 0.5*tuned@8"))
+    assert main(["plan", str(path)]) == 0
+    path.write_text(HEAD + stages.replace("SUM", "base + tuned@8"))
+    assert main(["plan", str(path)]) == 2
+    assert "sum to 2, not to 1" in capsys.readouterr().err

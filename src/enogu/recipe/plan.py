@@ -47,10 +47,11 @@ class Plan:
         """Return the folder, or the checkpoint file, that each reference of a stage means."""
         found: dict[str, dict[str, Path]] = {}
         for edge in self.graph.edges[id]:
-            found.setdefault(edge.field, {})[edge.name] = self._path(edge)
+            found.setdefault(edge.field, {})[edge.name] = self.path(edge)
         return found
 
-    def _path(self, edge: Edge) -> Path:
+    def path(self, edge: Edge) -> Path:
+        """Return the folder, or the checkpoint file, that one reference means."""
         if edge.source.path:
             return Path(edge.source.path)
         upstream = self.tasks[edge.source.stage]
@@ -83,12 +84,21 @@ def _foresee(found: Plan) -> None:
     """Refuse what a stage would refuse after hours, where the settings and the files at hand tell."""
     problems = Problems()
     for id, task in found.tasks.items():
-        stages = [found.tasks[edge.source.stage] for edge in found.graph.edges[id] if edge.source.stage]
-        unmade = any(one.stage.traits.adapter and not one.done() for one in stages)  # of which nothing is known
-        if task.stage.traits.foresee and not unmade and not task.done():
-            with problems.noted(), prefixed(f"{id}: "):
-                foresee = load(task.stage.traits.foresee)
-                foresee(task.stage.config, found.inputs(id)["models"], family=found.graph.recipe.header.family)
+        if not task.stage.traits.foresee or task.done():
+            continue
+        edges = [edge for edge in found.graph.edges[id] if edge.field == "models"]
+        unmade = {edge: found.tasks[edge.source.stage] for edge in edges if edge.source.stage}
+        unmade = {edge: upstream for edge, upstream in unmade.items() if not upstream.done()}
+        if any(upstream.stage.traits.adapter for upstream in unmade.values()):
+            continue  # of which nothing is known yet
+        models = {
+            edge.name: upstream.folder / upstream.stage.traits.model
+            if (upstream := unmade.get(edge))
+            else found.path(edge)
+            for edge in edges
+        }
+        with problems.noted(), prefixed(f"{id}: "):
+            load(task.stage.traits.foresee)(task.stage.config, models, family=found.graph.recipe.header.family)
     problems.settle()
 
 
