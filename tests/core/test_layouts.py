@@ -119,6 +119,16 @@ def test_every_layout_is_recognised_whole_or_in_part(name: str) -> None:
         assert found.name == name
 
 
+@pytest.mark.parametrize("name", layouts())
+def test_a_layout_that_all_tensors_of_a_few_blocks_fit_is_found(name: str) -> None:
+    unet = layout(name).components["unet"]
+    for blocks in ({"IN04", "IN05"}, {"IN08", "OUT00"}, {"M00"}, {"OUT05"}):
+        part = {key: shape for key, shape in unet.items() if place(key).block in blocks}
+        found = find_layout(header(part))
+        assert found is not None
+        assert part.items() <= found.shapes.items(), (blocks, found.name)
+
+
 def test_a_stranger_is_no_layout() -> None:
     assert find_layout(header({"transformer.h.0.weight": (3, 3)})) is None
 

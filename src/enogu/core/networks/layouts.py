@@ -72,11 +72,11 @@ def layouts() -> Mapping[str, Layout]:
 
 
 def find_layout(header: Header) -> Layout | None:
-    """Return the layout whose keys and shapes a file's are, or the most of them; none if there is no resemblance."""
+    """Return the layout that most of a file's tensors fit; among those that as many fit, the one it fills best."""
     found = {key: info.shape for key, info in header.tensors.items()}
     scores = {item.name: _score(item, found) for item in layouts().values()}
     best = max(scores, key=lambda name: scores[name])
-    return layouts()[best] if scores[best] > 0.0 else None
+    return layouts()[best] if scores[best] > (0, 0.0) else None
 
 
 def fits(chosen: Layout, header: Header) -> list[Fit]:
@@ -103,14 +103,15 @@ def _prefixes() -> tuple[str, ...]:
     return tuple(sorted({prefix for known in layouts().values() for prefix in known.prefixes.values()}))
 
 
-def _score(chosen: Layout, found: Shapes) -> float:
-    """Return the mean share of agreeing keys over the components that both have; the UNet's decides."""
-    shares = []
+def _score(chosen: Layout, found: Shapes) -> tuple[int, float]:
+    """Return how many of a file's tensors fit, and the mean share that they are of the components it has part of."""
+    shares, fitting = [], 0
     for part in chosen.components.values():
         shared = sum(found.get(key) == shape for key, shape in part.items())
+        fitting += shared
         if any(key in found for key in part):
             shares.append(shared / len(part))
-    return sum(shares) / len(shares) * (0.5 + 0.5 * len(shares) / len(chosen.components)) if shares else 0.0
+    return fitting, sum(shares) / len(shares) * (0.5 + 0.5 * len(shares) / len(chosen.components)) if shares else 0.0
 
 
 def _layout(name: str, table: Mapping[str, Any], tables: Mapping[str, Any]) -> Layout:
