@@ -130,7 +130,7 @@ def test_run_and_plan_a_recipe(tmp_path, capsys):
 def test_a_plan_tells_what_reads_what(tmp_path):
     path = tmp_path / "r.toml"
     path.write_text('[recipe]\nname = "r"\n[draw.a]\ncount = 5\n[read.r]\ndrawings = "a"\n')
-    text = shown(plan(read(path, kinds=pretend.KINDS)))
+    text = shown(plan(read(path, kinds=pretend.KINDS)), {})
     assert [line.split() for line in text.splitlines()[2:4]] == [
         ["draw.a", "to", "do"],
         ["read.r", "to", "do", "draw.a"],

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 from enogu.cli.parser import Parser
@@ -14,13 +13,12 @@ from enogu.core.networks.header import open_read
 from enogu.core.records.errors import Refused, unknown
 from enogu.core.records.known_hashes import KnownHashes
 from enogu.merge.config import DTYPES, PRECISIONS, MergeConfig
-from enogu.merge.costs import costs
-from enogu.merge.hits import hits, lines
+from enogu.merge.preview import preview
 from enogu.merge.replay import read_replay
 from enogu.merge.replay_files import find_files
 from enogu.merge.replay_records import Wanted
-from enogu.merge.report import rows, summary, text
-from enogu.merge.stage import merge, planned
+from enogu.merge.report import summary, text
+from enogu.merge.stage import merge
 
 EXAMPLE = """examples:
   enogu merge 'base + 0.6*(tuned - base)' base=base.safetensors tuned=tuned.safetensors -o mixed.safetensors
@@ -60,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     )
     verb.add_argument("-o", "--out", type=Path, metavar="OUT", help="the file to write")
     verb.add_argument("--plan", action="store_true", help="show what would become of each tensor and stop")
+    verb.add_argument("--keys", action="store_true", help="with --plan: a line for every tensor, too")
     verb.add_argument("--json", action="store_true", help="print the plan as JSON, with every tensor")
     verb.add_argument("--dtype", choices=DTYPES, default="same", help="of the result (default: as the first model)")
     verb.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the arithmetic (default: fp32)")
@@ -81,15 +80,8 @@ def run(args: argparse.Namespace) -> int:
         config, found = _config(args).spelt_out(Path(), bound)
         files = {**bound, **found}
     if args.plan:
-        plan, _ = planned(config, files)
-        cost = costs(plan, files, args.out, threads=os.cpu_count() or 1)
-        told = {
-            **summary(plan),
-            "costs": cost.told(),
-            "block_weights": [asdict(hit) for hit in hits(plan)],
-            "keys": rows(plan),
-        }
-        print(json.dumps(told, indent=1) if args.json else "\n".join([text(plan), *lines(plan), cost.text()]))
+        seen = preview(config, files, args.out, threads=os.cpu_count() or 1)
+        print(json.dumps(seen.told(), indent=1) if args.json else "\n".join(seen.lines(keys=args.keys)))
         return 0
     line = ProgressLine("merge", sys.stderr)
     known = _known_hashes()

@@ -52,7 +52,7 @@ def machine(config: MachineConfig) -> tuple[str, int]:
 
     if config.cluster:
         require()
-    threads = config.threads or _cores()
+    threads = config.threads or cores()
     torch.set_num_threads(threads)
     available = torch.cuda.is_available()
     if config.device == "cuda" and not available:
@@ -60,7 +60,7 @@ def machine(config: MachineConfig) -> tuple[str, int]:
     return ("cuda" if available and config.device != "cpu" else "cpu"), threads
 
 
-def _cores() -> int:
+def cores() -> int:
     """Return the cores this process may use; macOS cannot say, so there it is all of them."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1

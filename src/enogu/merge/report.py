@@ -40,6 +40,15 @@ def rows(plan: Plan) -> list[dict[str, Any]]:
     ]
 
 
+def key_lines(plan: Plan) -> list[str]:
+    """Return one line per tensor."""
+    cells = [
+        (row["action"], row["dtype"], "x".join(map(str, row["shape"])), row["key"], row["value"]) for row in rows(plan)
+    ]
+    action, dtype, shape, key = (max(map(len, column)) for column in list(zip(*cells, strict=True))[:4])
+    return [f"{a:<{action}}  {d:<{dtype}}  {s:<{shape}}  {k:<{key}}  {value}".rstrip() for a, d, s, k, value in cells]
+
+
 def text(plan: Plan) -> str:
     """Return a plan as lines: sizes, components (by block where the formula differs), warnings."""
     lines = [f"{len(plan.kept):,} tensors, {plan.out_bytes / 2**20:,.1f} MiB, from {', '.join(plan.sources)}"]

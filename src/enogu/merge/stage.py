@@ -5,16 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from enogu.core.networks.header import Header, Spec, layout
-from enogu.core.networks.layouts import layouts
+from enogu.core.networks.header import Header
 from enogu.core.networks.stream import Written
 from enogu.core.records.files import write_json
 from enogu.core.records.job import Job
 from enogu.core.records.known_hashes import KnownHashes
 from enogu.core.records.progress import Progress, silent
-from enogu.merge.adapters.adapter import AdapterHeader
 from enogu.merge.config import MergeConfig
 from enogu.merge.engine import Engine
 from enogu.merge.inputs import read_headers
@@ -31,17 +27,6 @@ def planned(config: MergeConfig, files: Mapping[str, Path]) -> tuple[Plan, Mappi
     headers = read_headers(files)
     plan = make_plan(config, headers)
     return replace(plan, warnings=(*plan.warnings, *likeness(plan, files))), headers
-
-
-def foresee(config: MergeConfig, models: Mapping[str, Path], *, family: str) -> None:
-    """Refuse by headers what `merge` would; a model that is not made yet stands for one like the others."""
-    headers = read_headers({name: path for name, path in models.items() if path.exists()})
-    like = next((header for header in headers.values() if not isinstance(header, AdapterHeader)), None)
-    if like is None and family in layouts():
-        specs = {key: Spec(torch.float32, shape) for key, shape in layouts()[family].shapes.items()}
-        like = Header(layout(specs), {}, 0)
-    if like is not None:
-        make_plan(config, {name: headers.get(name, like) for name in models})
 
 
 def merge(

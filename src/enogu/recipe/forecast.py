@@ -1,12 +1,32 @@
 """What a plan will cost: pictures per stage from the settings, time per picture from the ledger."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final, Protocol
 
+from enogu.recipe.kinds import load
 from enogu.recipe.ledger import rows
 from enogu.recipe.plan import Plan
+
+
+class Preview(Protocol):
+    """What a stage can tell of its work before it is run, from the files that it will read."""
+
+    @property
+    def seconds(self) -> float | None:
+        """Return how long it will take, where that can be told."""
+
+    def told(self) -> dict[str, Any]:
+        """Return everything for programs."""
+
+    def lines(self, *, keys: bool) -> Iterable[str]:
+        """Return what people read, with a line per tensor if asked for."""
+
+
+Previews = Mapping[str, Preview | None]  # by id; None where a stage reads what is not made yet
+UNSEEN: Final[Previews] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,16 +41,30 @@ class Forecast:
     seconds: float | None  # taken, when done; expected, where this work folder has run its kind before
 
 
-def forecast(plan: Plan) -> list[Forecast]:
-    """Return a forecast per stage, in the order of the plan."""
+def forecast(plan: Plan, seen: Previews = UNSEEN) -> list[Forecast]:
+    """Return a forecast per stage, in the order of the plan; what was seen of one is better than earlier runs."""
     counts, paces, found = images(plan), _paces(plan), []
     for id, task in plan.tasks.items():
         done, count, pace = task.done(), counts[id], paces.get(task.stage.kind)
         expected = count * pace if count is not None and pace is not None else None
+        if (preview := seen.get(id)) and preview.seconds is not None:
+            expected = preview.seconds
         state = "done" if done else "begun" if task.folder.exists() else "to do"
         seconds = done.seconds if done else expected
         steps = _steps(task.stage.kind, task.stage.config, count)
         found.append(Forecast(id=id, state=state, reads=_reads(plan, id), images=count, steps=steps, seconds=seconds))
+    return found
+
+
+def previews(plan: Plan, *, threads: int) -> Previews:
+    """Return what every stage that is not done, and that can, tells of its work before it."""
+    folder = next(path for path in (plan.work, *plan.work.absolute().parents) if path.is_dir())
+    family, found = plan.graph.recipe.header.family, dict[str, Preview | None]()
+    for id, task in plan.tasks.items():
+        if task.stage.traits.preview and not task.done():
+            tell, models = load(task.stage.traits.preview), plan.models(id)
+            settings = {"family": family, "folder": folder, "threads": threads}
+            found[id] = None if models is None else tell(task.stage.config, models, **settings)
     return found
 
 

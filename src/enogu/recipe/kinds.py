@@ -25,6 +25,7 @@ class Kind:
     adapter: bool = False  # whether that is an adapter
     checkpoints: str = ""  # the folder of those that it takes on the way: NAME@IMAGES means one of them
     foresee: str = ""  # foresee(config, models, family): refuse before any work what the files at hand do not allow
+    preview: str = ""  # preview(config, models, family, folder, threads): what it would do (recipe/forecast.py)
     reads_all: bool = False  # given every other stage of the recipe
     paths: tuple[str, ...] = ()  # settings that are paths from the recipe; hashed as a file's content, a folder's name
 
@@ -67,7 +68,8 @@ KINDS = MappingProxyType(
         "merge": Kind(
             config="enogu.merge.config:MergeConfig",
             run="enogu.merge.stage:run",
-            foresee="enogu.merge.stage:foresee",
+            foresee="enogu.merge.preview:foresee",
+            preview="enogu.merge.preview:preview_in_recipe",
             model="model.safetensors",
         ),
         "extract": Kind(

@@ -50,6 +50,20 @@ class Plan:
             found.setdefault(edge.field, {})[edge.name] = self.path(edge)
         return found
 
+    def models(self, id: str) -> dict[str, Path] | None:
+        """Return the file of every model of a stage, also of those not made yet; nothing if one is an adapter."""
+        edges = [edge for edge in self.graph.edges[id] if edge.field == "models"]
+        unmade = {edge: self.tasks[edge.source.stage] for edge in edges if edge.source.stage}
+        unmade = {edge: upstream for edge, upstream in unmade.items() if not upstream.done()}
+        if any(upstream.stage.traits.adapter for upstream in unmade.values()):
+            return None  # of which nothing is known yet
+        return {
+            edge.name: upstream.folder / upstream.stage.traits.model
+            if (upstream := unmade.get(edge))
+            else self.path(edge)
+            for edge in edges
+        }
+
     def path(self, edge: Edge) -> Path:
         """Return the folder, or the checkpoint file, that one reference means."""
         if edge.source.path:
@@ -84,19 +98,8 @@ def _foresee(found: Plan) -> None:
     """Refuse what a stage would refuse after hours, where the settings and the files at hand tell."""
     problems = Problems()
     for id, task in found.tasks.items():
-        if not task.stage.traits.foresee or task.done():
+        if not task.stage.traits.foresee or task.done() or (models := found.models(id)) is None:
             continue
-        edges = [edge for edge in found.graph.edges[id] if edge.field == "models"]
-        unmade = {edge: found.tasks[edge.source.stage] for edge in edges if edge.source.stage}
-        unmade = {edge: upstream for edge, upstream in unmade.items() if not upstream.done()}
-        if any(upstream.stage.traits.adapter for upstream in unmade.values()):
-            continue  # of which nothing is known yet
-        models = {
-            edge.name: upstream.folder / upstream.stage.traits.model
-            if (upstream := unmade.get(edge))
-            else found.path(edge)
-            for edge in edges
-        }
         with problems.noted(), prefixed(f"{id}: "):
             load(task.stage.traits.foresee)(task.stage.config, models, family=found.graph.recipe.header.family)
     problems.settle()

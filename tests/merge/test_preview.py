@@ -1,0 +1,76 @@
+"""A recipe's plan shows what becomes of every tensor of its merges, as `enogu merge --plan` does."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from enogu.cli import main
+from tests.merge import pico
+
+RECIPE = """
+[recipe]
+name = "r"
+[models]
+a = { file = "a.safetensors" }
+b = { file = "b.safetensors" }
+[merge.half]
+formula = "mbw(a, b, 'GRAD_V', base=0.5)"
+"""
+AGAIN = '[merge.again]\nformula = "half + 0.5*(b - a)"\n'
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    pico.write(tmp_path, a=pico.tensors(0), b=pico.tensors(1))
+    path = tmp_path / "r.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    assert main([*arguments]) == 0
+    return [line.strip() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_recipe_shows_its_merge_as_the_verb_does(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bound = [f"{name}={recipe.parent / name}.safetensors" for name in "ab"]
+    one = shown(capsys, "merge", "mbw(a, b, 'GRAD_V', base=0.5)", *bound, "--plan", "--keys")
+    *lines, cost = shown(capsys, "plan", str(recipe), "--keys")
+    assert lines[lines.index("merge.half") + 1 :] == one[:-1]
+    assert cost.startswith("reads ")
+    assert "writes at " in cost
+    (keyed,) = [line for line in lines if pico.unet("IN06") in line and line.startswith("merged")]
+    assert keyed.split()[1:3] == ["F16", "6x5x3x3"]
+    assert keyed.endswith("as 0.5*a + 0.5*b")
+    brief = shown(capsys, "plan", str(recipe))
+    assert not [line for line in brief if pico.unet("IN06") in line]
+    assert sorted(path.name for path in recipe.parent.iterdir()) == ["a.safetensors", "b.safetensors", "r.toml"]
+
+
+def test_programs_are_told_of_every_tensor_and_of_the_time(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", str(recipe), "--json"]) == 0
+    (stage,) = json.loads(capsys.readouterr().out)
+    assert {row["key"] for row in stage["preview"]["keys"]} == pico.tensors(0).keys()
+    assert stage["seconds"] == stage["preview"]["costs"]["seconds"]
+    assert {"bytes", "warnings", "block_weights", "tensors"} <= stage["preview"].keys()
+
+
+def test_a_merge_of_a_merge_is_planned_before_it_is_made(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe.write_text(RECIPE + AGAIN)
+    lines = shown(capsys, "plan", str(recipe))
+    again = lines[lines.index("merge.again") :]
+    assert any(line.startswith("note: half: not made yet, taken to be like b") for line in again)
+    assert "UNet: 27 merged as 0.5*b + half - 0.5*a" in again
+    assert main(["run", str(recipe), "half"]) == 0
+    lines = shown(capsys, "plan", str(recipe))
+    assert "merge.half" not in lines
+    assert not [line for line in lines if "not made yet" in line]
+    assert [line for line in lines if line.startswith("warning: a does not look like the ancestor of ")]
+
+
+def test_what_reads_an_adapter_to_come_says_so(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    extract = '[extract.style]\nformula = "b - a"\n[merge.baked]\nformula = "a + 0.5*style"\n'
+    recipe.write_text(RECIPE + extract)
+    lines = shown(capsys, "plan", str(recipe))
+    assert lines[lines.index("merge.baked") + 1].startswith("it reads what is not made yet")
