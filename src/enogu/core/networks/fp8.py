@@ -31,6 +31,11 @@ def may_narrow(key: str, info: TensorInfo) -> bool:
     )
 
 
+def may_scale(key: str, info: TensorInfo) -> bool:
+    """Return whether ComfyUI multiplies a weight by its scale: only the UNet's matrices (comfy/ops.py, comfy/sd.py)."""
+    return may_narrow(key, info) and len(info.shape) == 2 and place(key).component == "unet"
+
+
 def narrow(values: Tensor, dtype: torch.dtype, scale: float = 1.0) -> Tensor:
     """Round to 8 bits; what is too large becomes the largest number, not NaN."""
     limit = torch.finfo(dtype).max

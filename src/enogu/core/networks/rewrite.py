@@ -15,6 +15,7 @@ from enogu.core.networks.fp8 import (
     QUANTIZATION,
     best_scale,
     may_narrow,
+    may_scale,
     narrow,
     quantization_note,
     side_tensors,
@@ -177,19 +178,19 @@ class Rewrite:
             return info.torch_dtype
         if self.change.dtype in WIDE_DTYPES:
             return WIDE_DTYPES[self.change.dtype]
-        if may_narrow(key, info):
+        if (may_scale if self.change.scaled else may_narrow)(key, info):
             return DTYPES[self.change.dtype]
         return info.torch_dtype if info.dtype == "BF16" else torch.float16
 
     def _scales(self) -> Iterator[tuple[str, Tensor]]:
-        narrowed = {key: spec for key, spec in self.specs.items() if spec.dtype in DTYPES.values()}
+        headers = {key: source.header.tensors[name] for key, (source, name) in self.origin.items()}
+        narrowed = {key: spec for key, spec in self.specs.items() if may_scale(key, headers[key])}
         for done, (key, spec) in enumerate(narrowed.items()):
             source, name = self.origin[key]
-            if may_narrow(key, source.header.tensors[name]):
-                values = (source.stretch(name, i, j) for i, j in _cuts(math.prod(spec.shape)))
-                scale = best_scale(values, spec.dtype)
-                layer = key.removesuffix(".weight")
-                yield from side_tensors(layer, scale, convention=self.change.scaled, dtype=spec.dtype).items()
+            values = (source.stretch(name, i, j) for i, j in _cuts(math.prod(spec.shape)))
+            scale = best_scale(values, spec.dtype)
+            layer = key.removesuffix(".weight")
+            yield from side_tensors(layer, scale, convention=self.change.scaled, dtype=spec.dtype).items()
             self.progress(done + 1, len(narrowed), "scales")
         if self.change.scaled == "legacy":
             yield MARKER, torch.zeros(2, dtype=DTYPES[self.change.dtype])  # two elements: multiply in 16 bits
