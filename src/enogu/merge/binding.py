@@ -6,7 +6,9 @@ from typing import TypeAlias, Union
 from enogu.core.records.errors import Refused, unknown
 from enogu.merge.algebra import Applied, Combination
 from enogu.merge.method import Method, Slot, Space
+from enogu.merge.rehearsal import rehearse
 
+SHARES = ("keep", "drop", "outliers")  # options that are shares of 1, in every method that has them
 Value: TypeAlias = Union[float, str, Combination, tuple["Value", ...]]  # noqa: UP007 - the name is quoted
 
 
@@ -31,6 +33,7 @@ def bind(method: Method, tensors: list[Combination], options: Mapping[str, float
         result = method(*groups, **options)
         assert isinstance(result, Combination)
         return result
+    rehearse(method, tuple(sorted(options.items())))
     is_weight = tensors[0].is_weight if method.returns is Space.ALIKE else method.returns is Space.WEIGHT
     node = Applied(method, tuple(tensors), tuple(sorted(options.items())), float(is_weight))
     return Combination(((node, 1.0),))
@@ -58,6 +61,13 @@ def read_options(method: Method, numbers: Sequence[float], given: Mapping[str, V
     for name, value in options.items():
         if name not in method.options:
             raise unknown(f"option of {method.name}()", name, method.options)
-        if not isinstance(value, type(method.options[name])) and not isinstance(value, float):
-            raise Refused(f"{method.name}(): {name} is {value}; its default is {method.options[name]!r}")
+        if not isinstance(value, type(method.options[name])):
+            said = repr(value) if isinstance(value, str) else str(value)
+            raise Refused(f"{method.name}(): {name} takes {_kind(method.options[name])}, not {said}")
+        if name in SHARES and isinstance(value, float) and not 0.0 <= value <= 1.0:
+            raise Refused(f"{method.name}(): {name} is {value:g}; it is a share from 0 to 1: for a fifth write 0.2")
     return {**method.options, **options}
+
+
+def _kind(default: float | str) -> str:
+    return "a quoted word" if isinstance(default, str) else f"a number (its default is {default:g})"

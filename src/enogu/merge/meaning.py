@@ -164,6 +164,11 @@ class Meaning:
         (first, *rest) = method.slots
         if not rest and first.many and first.space is Space.DELTA and tensors[0].is_weight:
             base = tensors[0]
+            if isinstance(values[0], tuple) or (isinstance(values[0], str) and values[0] not in self.models):
+                raise Refused(
+                    f"{method.name}(): a list has no order, so none of its models is the base; "
+                    f"write {method.name}(BASE, {shown(values[0])})"
+                )
             deltas = [tensor - base if tensor.is_weight else tensor for tensor in tensors[1:]]
             return base + bind(method, deltas, bound)
         return bind(method, tensors, bound)
