@@ -112,6 +112,17 @@ def test_components_are_chosen_key_by_key() -> None:
         ("mbw(a, b, 'GRAD_V', bass=0)", "did you mean 'base'"),
         ("mbw(a, b, [a])", "must be numbers"),
         ("blocks('GRAD_V')", "expected a model"),
+        ("mbw(a, b, 0, 0.1, 0.1)", "the numbers stand in square brackets"),
+        ("mbw(a, b, GRAD_V)", 'GRAD_V is a word, and words stand in quotes: "GRAD_V"'),
+        ("mbw(a, b, 0.5, fit=resample)", "words stand in quotes"),
+        ("base + dare(a - base, rescale=False)", "write 0"),
+        ("0.5*tuned + 0.5*a", "did you mean '\"tuned 2\"'"),
+        ("0.5*tuned 2 + 0.5*a", "a model's name with spaces, dots or dashes stands in quotes"),
+        ("0.5*a.safetensors + 0.5*b", "unknown component 'safetensors'.*without the ending of its file"),
+        ("0.5 a + 0.5 b", r"write \* between a number"),
+        ("2a - b", r"cannot read '2'; write \* between a number"),
+        ("0,5*a + 0,5*b", "a decimal point is a point"),
+        ("a + (b − c) × 0.5", "cannot read '−'; write -"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(formula: str, says: str) -> None:

@@ -8,9 +8,10 @@ from enogu.core.networks.keys import COMPONENTS, TEXT_ENCODERS, Place, place
 from enogu.core.records.errors import Refused, unknown
 from enogu.merge.algebra import TOLERANCE, Combination
 from enogu.merge.binding import Value, bind, read_options
-from enogu.merge.blocks import MIDDLE
+from enogu.merge.blocks import CONVENTIONS, FITS, MIDDLE
 from enogu.merge.method import Method, Space, catalogue
 from enogu.merge.patterns import matching
+from enogu.merge.presets import is_preset
 from enogu.merge.rules import words_of
 from enogu.merge.syntax import (
     Call,
@@ -25,9 +26,12 @@ from enogu.merge.syntax import (
     Text,
     pointed,
 )
+from enogu.merge.wording import spelt
 from enogu.merge.words import WORDS, Here, as_combination, shown
 
 NOT_A_DELTA = "{} is no difference of models; an adapter holds what is added to one: write MODEL - BASE"
+SWITCHES = {"true": "1", "false": "0", "none": "0"}
+QUOTED = {*CONVENTIONS, *FITS}  # options that are one word
 PARTS: Mapping[str, tuple[str, ...]] = {**{name: (name,) for name in COMPONENTS}, "te": TEXT_ENCODERS}
 
 
@@ -121,7 +125,8 @@ class Meaning:
                 return self._named(name)
             case Part(whole, component):
                 if component not in PARTS:
-                    raise unknown("component", component, PARTS)
+                    hint = "a model's name with a dot stands in quotes, without the ending of its file"
+                    raise Refused(f"{unknown('component', component, PARTS)}; {hint}")
                 value = self.combination(whole)
                 return value if self.where.component in PARTS[component] else Combination()
             case Chain(first, rest):
@@ -139,7 +144,11 @@ class Meaning:
             return self.here.model(name)
         if name in (*WORDS, *catalogue()):
             raise Refused(f"{name} is a method; its arguments follow in brackets: {name}(...)")
-        raise unknown("model or step", name, [*self.models, *self._steps])
+        if name.lower() in SWITCHES:
+            raise Refused(f"{name} is no word of formulas; write {SWITCHES[name.lower()]}")
+        if is_preset(name) or name in QUOTED:
+            raise Refused(f'{name} is a word, and words stand in quotes: "{name}"')
+        raise unknown("model or step", name, [*map(spelt, self.models), *self._steps])
 
     def _join(self, sign: str, left: Value, right: Value, *, at: int) -> Value:
         try:

@@ -9,12 +9,15 @@ from typing import NoReturn
 from enogu.core.records.errors import Refused
 
 MAX_DEPTH = 100  # a formula nested deeper than this was not written by a maker
+LOOKALIKES = {"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "“": '"', "”": '"', "‘": "'", "’": "'"}
+TIMES = "; write * between a number and what it multiplies"
 SHOWN = 96  # characters of a long line that are shown around the place of a mistake
 
+NAME = re.compile(r"[^\W\d]\w*(?:@\w+)?")
 _TOKEN = re.compile(
-    r"""(?P<space>\s+|\#[^\n]*)
+    rf"""(?P<space>\s+|\#[^\n]*)
       | (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w]))
-      | (?P<name>[^\W\d]\w*(?:@\w+)?)
+      | (?P<name>{NAME.pattern})
       | (?P<text>"[^"\n]*"|'[^'\n]*')
       | (?P<sign>[-+*/()\[\],.=;])""",
     re.VERBOSE,
@@ -260,7 +263,9 @@ class _Parser:
         while at < len(self.text):
             match = _TOKEN.match(self.text, at)
             if match is None:
-                raise pointed(self.text, at, f"cannot read {self.text[at]!r}")
+                sign = self.text[at]
+                meant = f"; write {LOOKALIKES[sign]}" if sign in LOOKALIKES else TIMES if sign.isdecimal() else ""
+                raise pointed(self.text, at, f"cannot read {sign!r}{meant}")
             if match.lastgroup != "space":
                 yield _Token(str(match.lastgroup), match.group(), at)
             at = match.end()
@@ -269,4 +274,15 @@ class _Parser:
     def _fail(self, wanted: str) -> NoReturn:
         token = self.tokens[self.next]
         found = repr(token.text) if token.text else "the end"
-        raise pointed(self.text, token.at, f"expected {wanted}, found {found}")
+        raise pointed(self.text, token.at, f"expected {wanted}, found {found}{self._likely()}")
+
+    def _likely(self) -> str:
+        """Return what was probably meant where two values stand side by side."""
+        before, token = self.tokens[self.next - 1], self.tokens[self.next]
+        if token.text == "," and before.kind == "number":
+            return "; a decimal point is a point, and a list of numbers stands in square brackets"
+        if token.kind in ("name", "number", "text") and before.kind == "number":
+            return TIMES
+        if token.kind in ("name", "number") and before.kind == "name":
+            return "; a model's name with spaces, dots or dashes stands in quotes"
+        return ""

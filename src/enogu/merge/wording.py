@@ -1,6 +1,6 @@
 """The formula language backwards: a tree to a text that parses to the same tree."""
 
-from enogu.merge.syntax import Call, Chain, Expression, Formula, Items, Name, Number, Part, Text
+from enogu.merge.syntax import NAME, Call, Chain, Expression, Formula, Items, Name, Number, Part, Text
 
 
 def worded(item: Formula | Expression) -> str:
@@ -29,6 +29,11 @@ def worded(item: Formula | Expression) -> str:
             words = [f"{space}{each}{space}{operand(value)}" for each, value in ((sign, right), *rest)]
             return operand(first) + "".join(words)
     raise AssertionError(item)
+
+
+def spelt(name: str) -> str:
+    """Return a model's name as it stands in a formula: in quotes if it is more than letters, digits and _."""
+    return name if NAME.fullmatch(name) else worded(Text(name))
 
 
 def _is_negated(item: Expression) -> bool:

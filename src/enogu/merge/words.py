@@ -56,7 +56,8 @@ def weights_of(word: str, values: Sequence[Value], options: Mapping[str, Value],
     """Return the block weights that `mbw`, `blocks` or `gradient` is given, or nothing where that is one number."""
     if word == "mbw":
         if len(values) not in (2, 3) or (len(values) == 2 and not options):
-            raise Refused("mbw(a, b, [numbers]) takes two models and one list of block weights")
+            hint = "; the numbers stand in square brackets" if len(values) > 3 else ""
+            raise Refused(f"mbw(a, b, [numbers]) takes two models and one list of block weights{hint}")
         values = values[2:]
         if values and isinstance(values[0], float) and not options:
             return None
