@@ -103,3 +103,20 @@ def test_a_plan_warns_of_strangers_and_of_parts_that_differ(tmp_path: Path, caps
     shown = capsys.readouterr().out
     assert "a and c look like strangers" in shown
     assert "two blended VAEs are seldom one good VAE" in shown
+
+
+def test_a_plan_tells_of_one_model_under_two_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = pico.write(tmp_path, a=pico.tensors(0), b=pico.tensors(1), twin=pico.tensors(0), base=pico.tensors(2))
+    bound = [f"{name}={path}" for name, path in files.items()]
+    for formula in ("mean(a, b, twin)", "ties(base, a, b, twin)"):
+        assert main(["merge", formula, *bound, "--plan"]) == 0
+        assert "a, twin look the same: one model counts 2 times" in capsys.readouterr().out
+    for formula in ("0.5*a + 0.5*b", "a.unet + twin.te", "base + (a - twin)"):
+        assert main(["merge", formula, *bound, "--plan"]) == 0
+        assert "one model counts" not in capsys.readouterr().out
+
+
+def test_a_plan_warns_of_a_rule_that_hits_nothing(bound: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["merge", "mbw(a, b, 0.5, rules='M00:attn2:0.5,IN04 M00::0.2')", *bound, "--plan"]) == 0
+    warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+    assert [line for line in warnings if "rule" in line] == ["warning: the rule 'M00:attn2:0.5' hits no tensor"]

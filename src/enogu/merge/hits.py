@@ -14,6 +14,7 @@ from enogu.merge.syntax import Call, parse
 from enogu.merge.wording import worded
 from enogu.merge.words import weights_of
 
+RULE = "rule "
 SHOWN = 80  # characters of a call
 STEM = re.compile(
     r"(?:model\.diffusion_model\.)?((?:input_blocks|middle_block|output_blocks|conditioner\.embedders)\.\d+|[a-z_]+)"
@@ -49,19 +50,26 @@ def hits(plan: Plan) -> Iterator[Hit]:
 
 def _hits(call: str, weights: BlockWeights, plan: Plan) -> Iterator[Hit]:
     by_slot: dict[str, list[str]] = {name: [] for name in weights.weights}
-    by_slot |= {f"rule {rule.text}": [] for rule in weights.rules}
+    by_slot |= {f"{RULE}{rule.text}": [] for rule in weights.rules}
     for key, item in plan.kept.items():
         if (item.action != "merged" and "policy" in item.why) or "never" in item.why:
             continue
         slot = weights.slot(key)
         rules = [rule for rule in weights.rules if rule.hits(key, slot)]
-        name = f"rule {rules[-1].text}" if rules else slot
+        name = f"{RULE}{rules[-1].text}" if rules else slot
         if name in by_slot:
             by_slot[name].append(key)
-    numbers = {**weights.weights, **{f"rule {rule.text}": rule.value for rule in weights.rules}}
+    numbers = {**weights.weights, **{f"{RULE}{rule.text}": rule.value for rule in weights.rules}}
     for name, keys in by_slot.items():
         elements = sum(math.prod(plan.kept[key].spec.shape) for key in keys)
         yield Hit(call, name, numbers[name], len(keys), elements, tuple(_stems(keys)))
+
+
+def idle_rules(plan: Plan) -> Iterator[str]:
+    """Yield a warning for every element rule that no tensor takes its number from."""
+    for hit in hits(plan):
+        if hit.slot.startswith(RULE) and not hit.tensors:
+            yield f"the rule {hit.slot.removeprefix(RULE)!r} hits no tensor"
 
 
 def lines(plan: Plan) -> Iterator[str]:

@@ -25,6 +25,7 @@ def likeness(plan: Plan, files: Mapping[str, Path]) -> Iterator[str]:
         readers = {name: stack.enter_context(open_source(files[name])) for name in plan.models}
         found = {part: _sample(part, readers) for part in ("unet", *TEXT_ENCODERS, "vae")}
     yield from _relations(plan, found["unet"])
+    yield from _twins(plan, found["unet"])
     for part in (*TEXT_ENCODERS, "vae"):
         yield from _differing(plan, part, found[part])
 
@@ -86,6 +87,21 @@ def _ancestor(name: str, nearest: str, rows: Mapping[str, Tensor]) -> Iterator[s
         )
     elif torch.equal(rows[name], rows[nearest]):
         yield f"{nearest} and {name} look the same; their difference adds nothing"
+
+
+def _twins(plan: Plan, rows: Mapping[str, Tensor]) -> Iterator[str]:
+    """Yield groups of models under several names that are one, among those that are blended and never subtracted."""
+    results = dict.fromkeys(item.result for item in plan.keys if place(item.key).component == "unet")
+    terms = [(node, value) for result in results for each in _all(result) for node, value in each.terms]
+    added, taken = (
+        {node.name for node, value in terms if isinstance(node, Model) and value * sign > 0} for sign in (1, -1)
+    )
+    alike: dict[int, list[str]] = {}
+    for name in (name for name in rows if name in added - taken):
+        alike.setdefault(hash(rows[name].numpy().tobytes()), []).append(name)
+    for names in alike.values():
+        if len(names) > 1:
+            yield f"{', '.join(names)} look the same: one model counts {len(names)} times"
 
 
 def _differing(plan: Plan, part: str, rows: Mapping[str, Tensor]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from enogu.core.records.known_hashes import KnownHashes
 from enogu.core.records.progress import Progress, silent
 from enogu.merge.config import MergeConfig
 from enogu.merge.engine import Engine
+from enogu.merge.hits import idle_rules
 from enogu.merge.inputs import read_headers
 from enogu.merge.likeness import likeness
 from enogu.merge.lineage import Lineage
@@ -26,7 +27,7 @@ def planned(config: MergeConfig, files: Mapping[str, Path]) -> tuple[Plan, Mappi
     """Plan a merge from headers, then look at a few tensors for what headers cannot tell."""
     headers = read_headers(files)
     plan = make_plan(config, headers)
-    return replace(plan, warnings=(*plan.warnings, *likeness(plan, files))), headers
+    return replace(plan, warnings=(*plan.warnings, *idle_rules(plan), *likeness(plan, files))), headers
 
 
 def merge(
