@@ -73,6 +73,12 @@ def test_mistakes_are_refused_without_a_traceback(
     assert says in capsys.readouterr().err
 
 
+def test_a_file_without_a_name_is_answered_with_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = pico.write(tmp_path, **{"my model": pico.tensors(0)})["my model"]
+    assert main(["merge", "a", str(path), "--plan"]) == 2
+    assert capsys.readouterr().err.rstrip().endswith(f"bind each model once, as NAME=FILE: 'my model={path}'")
+
+
 def test_a_plan_lists_what_each_block_weight_hits(bound: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     formula = "mbw(a, b, [0.5, " + ", ".join(["0.25"] * 25) + "], rules=':no_such_word:1')"
     assert main(["merge", formula, *bound, "--plan", "--json"]) == 0

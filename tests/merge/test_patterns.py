@@ -42,10 +42,19 @@ def test_a_bound_file_keeps_its_name_and_equal_stems_are_told_apart(pool: Path) 
     assert files.keys() == {"pool/old/x1", "pool/x1"}
 
 
+def test_a_quoted_file_is_a_model_of_its_name(pool: Path) -> None:
+    (pool / "pool" / "x0.safetensors").rename(pool / "My model [v1.5].safetensors")
+    formula, files = spelt_out("0.5*'My model [v1.5].safetensors' + 0.5*'pool/x1.safetensors'", pool, {"base": None})
+    assert formula == '0.5*"My model _v1.5_" + 0.5*"x1"'
+    assert files == {"My model _v1.5_": pool / "My model [v1.5].safetensors", "x1": pool / "pool" / "x1.safetensors"}
+    assert spelt_out("'x1.safetensors'", pool, {"x1.safetensors": None}) == ("'x1.safetensors'", {})
+
+
 @pytest.mark.parametrize(
     ("pattern", "says"),
     [
         ("pool/y*.safetensors", "did you mean 'pool/x"),
+        ("pool/x9.safetensors", "unknown file 'pool/x9.safetensors'; did you mean 'pool/x"),
         ("pol/*.safetensors", "there is no folder"),
         ("bas?e", "unknown model 'bas?e'; did you mean 'base'?"),
     ],

@@ -4,8 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from enogu.cli import main
+from enogu.core.networks.header import Header, Spec, layout
+from enogu.core.networks.layouts import layouts
+from enogu.core.records.errors import Refused
+from enogu.merge.config import MergeConfig
+from enogu.merge.plan import make_plan
 from tests.merge import pico
 
 RECIPE = """
@@ -67,6 +73,14 @@ def test_a_merge_of_a_merge_is_planned_before_it_is_made(recipe: Path, capsys: p
     assert "merge.half" not in lines
     assert not [line for line in lines if "not made yet" in line]
     assert [line for line in lines if line.startswith("warning: a does not look like the ancestor of ")]
+
+
+def test_families_that_do_not_fit_are_named() -> None:
+    shapes = {"a": layouts()["sd1"].shapes, "b": layouts()["sdxl"].shapes}
+    specs = {name: {key: Spec(torch.float16, shape) for key, shape in each.items()} for name, each in shapes.items()}
+    headers = {name: Header(layout(each), {}, 0) for name, each in specs.items()}
+    with pytest.raises(Refused, match=r"a and b are not of one family \(sd1 and sdxl\): their UNets share"):
+        make_plan(MergeConfig(formula="0.5*a + 0.5*b"), headers)
 
 
 def test_what_reads_an_adapter_to_come_says_so(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:

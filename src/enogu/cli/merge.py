@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -138,7 +139,8 @@ def _files(pairs: list[str], folders: list[Path]) -> dict[str, Path]:
     for pair in pairs:
         name, equals, path = pair.partition("=")
         if not equals or not name or name in files:
-            raise Refused(f"{pair!r}: bind each model once, as NAME=FILE")
+            like = f": {shlex.quote(f'{Path(pair).stem}={pair}')}" if Path(pair).exists() else ""
+            raise Refused(f"{pair!r}: bind each model once, as NAME=FILE{like}")
         files[name] = Path(path)
     by_hash = {
         name: Wanted(sha256=str(path).lower())

@@ -32,21 +32,25 @@ def spelt_out(formula: str, folder: Path, known: Mapping[str, Path | None]) -> t
     """
     found: dict[str, Path] = {}
     for item in reversed([each for each in parse(formula).walk() if isinstance(each, Text)]):
-        if not is_pattern(item.text):
+        is_file = item.text.endswith(SUFFIXES) and item.text not in known
+        if not is_pattern(item.text) and not is_file:
             continue
-        if "/" in item.text or item.text.endswith(SUFFIXES):
+        if "/" in item.text or is_file:
             bound = _bound(_files(item.text, folder), folder, {**known, **found})
             found |= bound
             names = sorted(bound)
         elif not (names := matching(item.text, known)):
             raise unknown("model", item.text, known)
-        listed = worded(Items(tuple(map(Text, names))))
+        one = is_file and (folder / item.text).is_file()  # its name may hold signs of a pattern
+        listed = worded(Text(names[0]) if one else Items(tuple(map(Text, names))))
         formula = formula[: item.at] + listed + formula[item.at + len(item.text) + 2 :]
     return formula, {name: path for name, path in found.items() if name not in known}
 
 
 def _files(pattern: str, folder: Path) -> list[Path]:
     """Return the checkpoints that a pattern of paths matches, sorted, or refuse with the nearest there is."""
+    if (folder / pattern).is_file():
+        return [folder / pattern]
     start = Path(Path(pattern).anchor or folder)
     inner = pattern[len(Path(pattern).anchor) :]
     if found := _checkpoints(start.glob(inner)):
@@ -55,7 +59,7 @@ def _files(pattern: str, folder: Path) -> list[Path]:
     if not fixed.is_dir():
         raise Refused(f"{pattern!r} matches no file: there is no folder {fixed}")
     beside = [os.path.relpath(path, start) for path in _checkpoints(fixed.iterdir())]
-    raise unknown("pattern of files", inner, beside)
+    raise unknown("pattern of files" if is_pattern(inner) else "file", inner, beside)
 
 
 def _checkpoints(paths: Iterable[Path]) -> list[Path]:

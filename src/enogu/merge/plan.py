@@ -9,6 +9,7 @@ import torch
 from enogu.core.networks import fp8
 from enogu.core.networks.header import Header, Spec, TensorInfo, layout
 from enogu.core.networks.keys import NAMES, TEXT_ENCODERS, place, why_fixed
+from enogu.core.networks.layouts import find_layout
 from enogu.core.records.errors import Refused, unknown
 from enogu.merge.adapters.adapter import AdapterHeader
 from enogu.merge.adapters.terms import Terms
@@ -90,9 +91,11 @@ def _same_family(models: tuple[str, ...], headers: Mapping[str, Header]) -> None
     first, *others = ({k for k in headers[m].tensors if place(k).component == "unet"} for m in models)
     for name, other in zip(models[1:], others, strict=True):
         if len(first & other) < FOREIGN * max(len(first), len(other)):
+            one, two = (find_layout(headers[model]) for model in (models[0], name))
+            kinds = f" ({one.name} and {two.name})" if one and two and one != two else ""
             raise Refused(
-                f"{models[0]} and {name} are not of one family: their UNets share {len(first & other):,} tensors "
-                f"of {len(first):,} and {len(other):,}"
+                f"{models[0]} and {name} are not of one family{kinds}: their UNets share "
+                f"{len(first & other):,} tensors of {len(first):,} and {len(other):,}"
             )
 
 
