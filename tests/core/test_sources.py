@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from enogu.cli import main
-from enogu.core.networks.source import open_source
+from enogu.core.networks.source import Source, open_source
 from enogu.core.networks.stream import save_tensors
 from enogu.core.records.errors import Failed, Refused
 from tests.merge import pico
@@ -30,6 +30,18 @@ def test_every_form_shows_the_same(tmp_path: Path, form: str) -> None:
         with open_source(tmp_path / "x", mapped=mapped) as source:
             assert source.header.tensors.keys() == A.keys()
             assert all(torch.equal(source.tensor(key), A[key]) for key in A)
+
+
+def test_a_tensor_in_another_order_is_laid_out_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels = {key: A[key].contiguous(memory_format=torch.channels_last) for key in (pico.unet("IN01"), pico.HEAD)}
+    torch.save(kernels, tmp_path / "x")
+    laid_out, whole = [], Source.whole
+    monkeypatch.setattr(Source, "whole", lambda source, part: laid_out.append(part) or whole(source, part))
+    with open_source(tmp_path / "x") as source:
+        for key, kernel in kernels.items():
+            pieces = [source.stretch(key, i, i + 7) for i in range(0, kernel.numel(), 7)]
+            assert torch.equal(torch.cat(pieces), kernel.flatten())
+    assert len(laid_out) == len(kernels)
 
 
 @pytest.mark.parametrize("form", FORMS)

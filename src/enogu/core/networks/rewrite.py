@@ -33,7 +33,7 @@ WIDE_DTYPES: Mapping[str, torch.dtype] = {"fp32": torch.float32, "fp16": torch.f
 TARGETS = ("same", *WIDE_DTYPES, *DTYPES)
 LAYOUTS = ("single", "diffusers")
 PREDICTIONS = ("", "eps", "v")
-PIECE = 1 << 22  # elements converted at once
+PIECE = 1 << 17  # elements converted at once: few enough to stay in the caches with all that is made of them
 OTHER_SHAPE = 0.1  # with more than this share of its tensors missing or misshapen, a part is of another family
 
 
@@ -143,8 +143,8 @@ class Rewrite:
         scale = next((float(self.side[name]) for name in self._scale_names(key) if name in self.side), 1.0)
         wide = self._finite(key, values, torch.float32)
         rounded = narrow(wide, dtype, scale)
-        apart, (lost, size) = (rounded.float() * scale - wide).double(), self._lost.get(key, (0.0, 0.0))
-        self._lost[key] = lost + float(apart @ apart), size + float(wide.double() @ wide.double())
+        apart, (lost, size) = rounded.float().mul_(scale).sub_(wide), self._lost.get(key, (0.0, 0.0))
+        self._lost[key] = lost + float(apart @ apart), size + float(wide @ wide)
         return rounded
 
     def _finite(self, key: str, values: Tensor, dtype: torch.dtype) -> Tensor:

@@ -50,6 +50,7 @@ class Source(Reader):
         self.stored: Mapping[str, Stored] = contents.tensors
         self._files = {file: open_read(file) for file in dict.fromkeys(item.file for item in self.stored.values())}
         self._maps = {file: _mapped(handle.fileno()) for file, handle in self._files.items()} if mapped else {}
+        self._held: tuple[Stored, Tensor] | None = None
         self._check_formats()
         spelt = resolve({key: item.info.shape for key, item in self.stored.items()})
         self.slots = {name: self._slot(spelling) for name, spelling in spelt.items() if self._shown(spelling)}
@@ -77,8 +78,7 @@ class Source(Reader):
         """Read elements [start, stop) of a tensor, flat; scaled ones as float32."""
         slot = self.slots[name]
         if slot.turned:
-            (part,) = slot.parts
-            return self.whole(part).t().reshape(-1)[start:stop]
+            return self._rearranged(slot.parts[0], turned=True)[start:stop]
         pieces, position, dtype = [], 0, self.header.tensors[name].torch_dtype
         for part in slot.parts:
             begin, end = max(start - position, 0), min(stop - position, part.info.numel)
@@ -109,8 +109,16 @@ class Source(Reader):
 
     def _part(self, part: Stored, start: int, stop: int) -> Tensor:
         if part.strides:
-            return self.whole(part).reshape(-1)[start:stop]
+            return self._rearranged(part)[start:stop]
         return self._elements(part, start, stop)
+
+    def _rearranged(self, part: Stored, *, turned: bool = False) -> Tensor:
+        """Return all elements of a tensor that lies in another order, and keep them: it is asked for in pieces."""
+        held = self._held
+        if held is None or held[0] is not part:
+            whole = self.whole(part)
+            held = self._held = part, (whole.t() if turned else whole).reshape(-1)
+        return held[1]
 
     def _elements(self, part: Stored, start: int, stop: int) -> Tensor:
         dtype = part.info.torch_dtype
