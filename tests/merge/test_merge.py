@@ -12,7 +12,7 @@ from torch import Tensor
 
 from enogu.core.networks.header import read_header
 from enogu.core.networks.keys import place
-from enogu.core.networks.stream import StreamWriter
+from enogu.core.networks.stream import StreamWriter, save_tensors
 from enogu.core.records.errors import Failed, Refused
 from enogu.core.records.job import Job
 from enogu.merge import stage
@@ -161,6 +161,16 @@ def test_the_file_carries_its_recipe_and_true_hashes(tmp_path: Path) -> None:
     assert ancestors[hashes["child"]]["sd_merge_recipe"]["formula"] == "0.5*a + 0.5*b"
     assert json.loads(metadata[WEBUI_RECIPE])["primary_model_hash"] == hashes["child"]
     assert ancestry["models"]["child"]["merge"]["models"]["b"]["title"] == "B"
+    assert (metadata["modelspec.title"], metadata["modelspec.merged_from"]) == ("merge of child, A", "child,A")
+
+
+def test_titles_are_listed_apart_and_a_pool_is_counted(tmp_path: Path) -> None:
+    files = pico.write(tmp_path, **{f"x{i}": pico.tensors(i) for i in range(9)})
+    save_tensors(files["x0"], pico.tensors(0), {"modelspec.title": "Mix, pruned,  v2"})
+    stage.merge(MergeConfig(formula="mean('x*')"), files, tmp_path / "out.safetensors")
+    metadata = read_header(tmp_path / "out.safetensors").metadata
+    assert metadata["modelspec.merged_from"] == "Mix pruned v2,X1,X2,X3,X4,X5,X6,X7,X8"
+    assert metadata["modelspec.title"] == "merge of 9 models"
 
 
 def test_what_must_not_be_blended_is_not(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What a merged file says of its making: the recipe, its parents by hash, and no local path."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from enogu.merge.plan import Plan
 RECIPE, FAMILY = "enogu.merge", "enogu.family"
 WEBUI_RECIPE, WEBUI_MODELS = "sd_merge_recipe", "sd_merge_models"  # A1111's keys; their values are JSON texts
 LICENCE = "modelspec.license"
+MERGE_OF, MANY = "merge of ", 8  # a title that lists parents, and how many it names
 WEBUI_PARENTS = ("primary_model_hash", "secondary_model_hash", "tertiary_model_hash")
 
 
@@ -49,7 +50,7 @@ class Lineage:
         return {"enogu": __version__, **asdict(self.plan.config), "models": parents}
 
     def _title(self, name: str) -> str:
-        return self.headers[name].metadata.get("modelspec.title", name)
+        return title(name, self.headers[name])
 
     def _spec(self) -> dict[str, str]:
         first, titles = self.headers[self.plan.models[0]], [self._title(name) for name in self.plan.sources]
@@ -68,8 +69,8 @@ class Lineage:
             "modelspec.implementation": "https://github.com/Stability-AI/generative-models",
             **kept,
             "modelspec.sai_model_spec": "1.0.1",
-            "modelspec.title": f"merge of {', '.join(titles)}",
-            "modelspec.merged_from": ",".join(title.replace(",", " ") for title in titles),
+            "modelspec.title": MERGE_OF + (", ".join(titles) if len(titles) <= MANY else f"{len(titles)} models"),
+            "modelspec.merged_from": listed(titles),
             "modelspec.hash_sha256": HASH_PLACEHOLDER,
         }
 
@@ -89,11 +90,22 @@ class Lineage:
         return known
 
 
+def title(name: str, header: Header) -> str:
+    """Return what a model is called: its title, or its name in the formula if the title only lists parents."""
+    told = header.metadata.get("modelspec.title", name)
+    return name if told.startswith(MERGE_OF) else told
+
+
+def listed(titles: Iterable[str]) -> str:
+    """Return titles with commas between them and none within (Model Spec, merged_from)."""
+    return ",".join(" ".join(text.replace(",", " ").split()) for text in titles)
+
+
 def parent(name: str, header: Header) -> dict[str, Any]:
     """Return what a parent's header says of it: its title, and how enogu made it."""
     own = {key.removeprefix("enogu."): text for key, text in header.metadata.items() if key.startswith("enogu.")}
     made = {key: decoded(text) for key, text in own.items() if key != "family"}
-    return {"title": header.metadata.get("modelspec.title", name), **made}
+    return {"title": title(name, header), **made}
 
 
 def decoded(text: str) -> Any:

@@ -28,8 +28,12 @@ def find_files(
         found |= {name: path for name, model in left.items() if digest.startswith(model.sha256)}
     if missing := {name: model for name, model in wanted.items() if name not in found}:
         listed = "; ".join(f"{name} ({model})" for name, model in missing.items())
-        where = ", ".join(map(str, folders)) or "no folder; name one with --models DIR"
-        raise Refused(f"not found in {where}: {listed}; bind each by hand as NAME=FILE")
+        where = (
+            f"not found in {', '.join(map(str, folders))}"
+            if folders
+            else "no folder to look in, name one with --models"
+        )
+        raise Refused(f"{where}: {listed}; or bind each by hand as NAME=FILE")
     return {name: found[name] for name in wanted}
 
 

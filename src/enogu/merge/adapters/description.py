@@ -11,7 +11,7 @@ from enogu.core.networks.layouts import Layout
 from enogu.core.networks.prediction import SPEC_WORDS, prediction
 from enogu.core.networks.stream import HASH_PLACEHOLDER
 from enogu.merge.adapters.config import ExtractConfig
-from enogu.merge.lineage import parent
+from enogu.merge.lineage import listed, parent
 
 RECIPE = "enogu.extract"
 VERSIONS = {"sd1": "sd_v1", "sd2": "sd_v2", "sdxl": "sdxl_base_v1-0"}  # kohya's ss_base_model_version
@@ -32,7 +32,7 @@ def describe(
         **_kohya(config, layout),
         **_spec(headers, layout),
         "modelspec.title": title,
-        "modelspec.merged_from": ",".join(each["title"].replace(",", " ") for each in parents.values()),
+        "modelspec.merged_from": listed(each["title"] for each in parents.values()),
         "ss_output_name": title,
         RECIPE: json.dumps({"enogu": __version__, **asdict(config), "models": parents}, sort_keys=True),
     }
