@@ -53,7 +53,7 @@ def test_a_sound_checkpoint_is_described(mini: dict[str, torch.Tensor], tmp_path
     assert found["hashes"]["AutoV1"] == hashlib.sha256(raw[0x100000:0x110000]).hexdigest()[:8]
     data = raw[8 + int.from_bytes(raw[:8], "little") :]
     assert found["hashes"]["AutoV3"] == hashlib.sha256(data).hexdigest()[:12]
-    assert found["hashes"]["modelspec"].startswith("false")
+    assert found["hashes"]["modelspec.hash_sha256"].startswith("false")
 
 
 def test_damage_is_named(mini: dict[str, torch.Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,6 +153,7 @@ def test_averages_scales_and_zeros_are_told(tmp_path: Path, capsys: pytest.Captu
     shown = capsys.readouterr().out
     assert f"{len(own) + 1} tensors of a moving average of the UNet, a whole copy" in shown
     assert "1 weights in 8 bits with scales" in shown
+    assert "1 F8_E4M3 scaled)" in shown
     assert f"1 weights are nothing but zeros, such as {pico.HEAD}" in shown
     assert f"modelspec.title: {'t' * 80}..." in shown
 
@@ -164,6 +165,23 @@ def test_one_component_in_32_and_in_16_bits_is_known_by_its_values(tmp_path: Pat
     a, b = (identify(tmp_path / f"{name}.safetensors") for name in "ab")
     assert a.contents == b.contents
     assert a.components["vae"] != b.components["vae"]
+
+
+def test_a_text_encoder_is_known_without_what_some_files_leave_out(tmp_path: Path) -> None:
+    prefix = "conditioner.embedders.1.model."
+    text = {prefix + "ln_final.weight": torch.rand(8).half(), prefix + "ln_final.bias": torch.rand(8).half()}
+    save_tensors(tmp_path / "whole", {**text, prefix + "logit_scale": torch.tensor(4.6)}, {})
+    save_tensors(tmp_path / "short", text, {})
+    whole, short = (identify(tmp_path / name) for name in ("whole", "short"))
+    assert whole.contents == short.contents
+    assert whole.components != short.components
+
+
+def test_foreign_names_are_told_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_tensors(tmp_path / "x.safetensors", {f"module.{key}": tensor for key, tensor in A.items()}, {})
+    assert main(["inspect", "--quick", str(tmp_path / "x.safetensors")]) == 0
+    first = min(A)
+    assert f"{len(A)} tensors under foreign names, such as module.{first} for {first}" in capsys.readouterr().out
 
 
 def test_sd2_tells_v_by_its_weights(tmp_path: Path) -> None:

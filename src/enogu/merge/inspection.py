@@ -60,11 +60,11 @@ def inspect(path: Path, *, deep: bool = True, progress: Progress = silent) -> di
                 "zero_terminal_snr": predicts.zero_terminal_snr,
                 "from": predicts.source or None,
             },
-            "components": _components(header, layout),
+            "components": _components(source, layout),
             "ema": _ema(header),
             "markers": sorted(key for key in header.tensors if place(key).fixed == "marker"),
             "scaled": _scaled(source),
-            "renamed": source.renamed,
+            "renamed": {key: list(source.names[key]) for key in source.renamed},
             "metadata": dict(header.metadata),
             "ancestry": ancestry(header.metadata),
             "adapter": summary(source, deep=deep),
@@ -92,8 +92,9 @@ def report(found: dict[str, Any]) -> str:
         lines.append(f"  {ema['tensors']} tensors of a moving average of the UNet, {whole}")
     if found["scaled"]:
         lines.append(f"  {found['scaled']} weights in 8 bits with scales")
-    if found["renamed"]:
-        lines.append(f"  {len(found['renamed'])} tensors under foreign names, such as {found['renamed'][0]}")
+    if renamed := found["renamed"]:
+        key, names = next(iter(renamed.items()))
+        lines.append(f"  {len(renamed):,} tensors under foreign names, such as {' + '.join(names)} for {key}")
     lines += [f"  damaged: {damage['key']}: {damage['what']}" for damage in found.get("damage", [])]
     if zeros := found.get("zeros"):
         lines.append(f"  {len(zeros)} weights are nothing but zeros, such as {zeros[0]}")
@@ -121,7 +122,8 @@ def _told_of_component(name: str, part: dict[str, Any]) -> Iterator[str]:
             yield f"    {kind}: {len(part[kind]) - LISTED} more"
 
 
-def _components(header: Header, layout: Layout | None) -> dict[str, Any]:
+def _components(source: Source, layout: Layout | None) -> dict[str, Any]:
+    header = source.header
     met = {fit.component: fit for fit in fits(layout, header)} if layout else {}
     parts: dict[str, Any] = {}
     for component in COMPONENTS:
@@ -131,12 +133,18 @@ def _components(header: Header, layout: Layout | None) -> dict[str, Any]:
             parts[component] = {
                 "tensors": len(infos),
                 "parameters": sum(info.numel for info in infos.values() if info.is_float),
-                "dtypes": dict(Counter(info.dtype for info in infos.values())),
+                "dtypes": dict(Counter(_dtype(source, key) for key in infos)),
                 "missing": list(fit.missing),
                 "misshapen": list(fit.misshapen),
                 "unexpected": list(fit.unexpected),
             }
     return parts
+
+
+def _dtype(source: Source, key: str) -> str:
+    """Return how a tensor is stored; one with a scale is shown to others as what it stands for."""
+    slot = source.slots[key]
+    return slot.parts[0].info.dtype + (" scaled" if slot.scale else "")
 
 
 def _ema(header: Header) -> dict[str, int] | None:
@@ -173,7 +181,7 @@ def _look_inside(path: Path, found: dict[str, Any], header: Header, *, progress:
         "AutoV2": known.auto_v2,
         "AutoV3": known.auto_v3,
         "data_sha256": known.data_sha256,
-        "modelspec": _modelspec(header, known.data_sha256),
+        "modelspec.hash_sha256": _modelspec(header, known.data_sha256),
     }
     for name, part in found["components"].items():
         part["sha256"], part["content"] = known.components[name], known.contents.get(name)

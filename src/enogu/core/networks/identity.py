@@ -25,6 +25,7 @@ from enogu.core.records.progress import Progress, silent
 CHUNK_BYTES = 1 << 22
 SMALL = 1 << 16  # bytes that are hashed sooner than handed to another thread
 AUTO_V1 = (0x100000, 0x10000)  # the webui's first hash: 64 KiB at 1 MiB
+UNTOLD = ("ids", "scale")  # position_ids and logit_scale: some files leave them out, and no picture needs them
 Look = Callable[[str, Tensor], None]  # sees every tensor by its canonical key, stretch after stretch
 
 
@@ -194,7 +195,7 @@ class _Digest:
         """Hand the hashes to the walk."""
         component, key = place(self.key).component, within(self.key)
         self.walk.exact.setdefault(component, {})[key] = self.exact.hexdigest()
-        if not self.key.endswith("position_ids"):  # constants, which some files leave out
+        if place(self.key).fixed not in UNTOLD:
             self.walk.rounded.setdefault(component, {})[key] = self.rounded.hexdigest()
 
 
