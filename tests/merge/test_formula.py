@@ -120,6 +120,8 @@ def test_components_are_chosen_key_by_key() -> None:
         ("0.5*tuned 2 + 0.5*a", "a model's name with spaces, dots or dashes stands in quotes"),
         ("0.5*a.safetensors + 0.5*b", "unknown component 'safetensors'.*without the ending of its file"),
         ("0.5 a + 0.5 b", r"write \* between a number"),
+        ("a + 0.3(b - c)", r"write \* between a number"),
+        ("mbw(a, b, 0.5, rules=':attn2:nan')", "is a number, not 'nan'"),
         ("2a - b", r"cannot read '2'; write \* between a number"),
         ("0,5*a + 0,5*b", "a decimal point is a point"),
         ("a + (b − c) × 0.5", "cannot read '−'; write -"),

@@ -74,7 +74,8 @@ def test_policies_choose_the_vae_and_the_text_encoder(tmp_path: Path) -> None:
 
 
 def test_vae_and_text_encoder_come_whole_from_the_model_that_leads(tmp_path: Path) -> None:
-    for formula in ("0.5*a + 0.5*b", "0.3*(b - c) + a", "a + mean(b - a, c - a)", "-0.3*c + a + 0.3*b"):
+    differences = ["0.5*a + 0.5*b", "0.3*(b - c) + a", "a + mean(b - a, c - a)", "-0.3*c + a + 0.3*b"]
+    for formula in (*differences, "blocks('GRAD_V')*a + blocks('GRAD_A')*b", "r = 1; (1 - r)*a + r*b"):
         result = merged(tmp_path, formula, {"b": B, "c": C, "a": A})
         assert torch.equal(result[pico.VAE], A[pico.VAE])
         assert torch.equal(result[pico.TEXT], A[pico.TEXT])

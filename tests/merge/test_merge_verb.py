@@ -58,10 +58,15 @@ def test_a_merge_is_written_once(bound: list[str], tmp_path: Path, capsys: pytes
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["a + b", "-o", "x"], "sum to 2"),
+        (["a + b", "-o", "x.safetensors"], "sum to 2"),
         (["a", "b=again", "-o", "x"], "bind each model once"),
         (["a", "c", "-o", "x"], "NAME=FILE"),
         (["a"], "-o OUT"),
+        (["a", "-o", "x.ckpt"], "-o x.ckpt.safetensors"),
+        (["a", "c=", "--plan"], "bind each model once"),
+        (["0.5*x + 0.5*y", "--plan"], "unknown model 'x'; known: a, b"),
+        (["mean('x')", "--plan"], "unknown model 'x'; known: a, b"),
+        (["mean()", "--plan"], "names no model"),
         (["0.5*a + 0.5*c", "c=missing", "--plan"], "missing: No such file"),
         (["@missing", "-o", "x"], "missing: No such file"),
     ],

@@ -138,7 +138,7 @@ def _files(pairs: list[str], folders: list[Path]) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for pair in pairs:
         name, equals, path = pair.partition("=")
-        if not equals or not name or name in files:
+        if not equals or not name or not path or name in files:
             like = f": {shlex.quote(f'{Path(pair).stem}={pair}')}" if Path(pair).exists() else ""
             raise Refused(f"{pair!r}: bind each model once, as NAME=FILE{like}")
         files[name] = Path(path)
@@ -170,6 +170,8 @@ def _known_hashes() -> KnownHashes:
 def _out(out: Path | None) -> Path:
     if out is None:
         raise Refused("say where to write with -o OUT, or look first with --plan")
+    if out.suffix != ".safetensors":
+        raise Refused(f"{out}: a merge is written as safetensors, which UIs know by the ending: -o {out}.safetensors")
     if out.exists():
         raise Refused(f"{out} exists; choose another name or remove it first")
     return out

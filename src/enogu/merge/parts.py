@@ -2,11 +2,13 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
+from enogu.core.records.errors import unknown
 from enogu.merge.algebra import TOLERANCE, Combination
 from enogu.merge.blocks import BASE, VAE, block_names
 from enogu.merge.meaning import PARTS, Meaning
 from enogu.merge.patterns import is_pattern, matching
-from enogu.merge.syntax import Call, Chain, Expression, Formula, Items, Name, Part, Text
+from enogu.merge.presets import is_preset
+from enogu.merge.syntax import Call, Chain, Expression, Formula, Items, Name, Part, Text, pointed
 
 LISTS_WITH_BASE = (20, 26)
 BLOCK_WORDS = ("mbw", "blocks", "gradient")
@@ -16,6 +18,8 @@ SOME_UNET_KEY = "model.diffusion_model.middle_block.0."
 def models_of(formula: Formula, keys: Mapping[str, Iterable[str]], adapters: Collection[str] = ()) -> tuple[str, ...]:
     """Return the models of a formula: the leading one, then the others in the order of the text."""
     named = named_models(formula, tuple(keys))
+    if not named:
+        _refuse_unknown(formula, tuple(keys))
     blocks = block_names(key for name in named for key in keys[name])
     leading = (
         _lead(Meaning(formula, tuple(keys), blocks, SOME_UNET_KEY, frozenset(adapters)), formula.result)
@@ -38,6 +42,16 @@ def named_models(formula: Formula, known: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def _refuse_unknown(formula: Formula, known: tuple[str, ...]) -> None:
+    """Refuse the first name of a formula that knows none of its models."""
+    steps = {name for name, _ in formula.steps}
+    for item in formula.walk():
+        if isinstance(item, Name) and item.name not in steps:
+            raise pointed(formula.text, item.at, str(unknown("model", item.name, known)))
+        if isinstance(item, Text) and not is_preset(item.text):
+            raise pointed(formula.text, item.at, str(unknown("model", item.text, known)))
+
+
 def spoken(formula: Formula) -> set[str]:
     """Return the components that a formula speaks of itself, so that no policy decides for it.
 
@@ -57,8 +71,10 @@ def spoken(formula: Formula) -> set[str]:
 def _lead(meaning: Meaning, expression: Expression) -> str | None:
     """Return the first model that is not only one side of a difference: the one that others are added to."""
     value = meaning.value(expression)
-    if isinstance(value, float) or (isinstance(value, Combination) and value.space < TOLERANCE):
+    if isinstance(value, float):
         return None
+    if isinstance(value, Combination) and value.space < TOLERANCE and (value.terms or isinstance(expression, Part)):
+        return None  # but no factor of 0, which is what a ratio comes to
     match expression:
         case Name(name) if name in meaning.models:
             return name

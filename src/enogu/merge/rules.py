@@ -1,5 +1,6 @@
 """Element rules: numbers for the tensors whose keys hold a word, as in SuperMerger's elemental merge."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -63,6 +64,8 @@ def _rule(text: str) -> Rule:
         raise Refused(f"{text!r} is no element rule; write BLOCKS:ELEMENTS:RATIO, for example ':attn2:0.3'")
     try:
         value = float(number)
+        if not math.isfinite(value):
+            raise ValueError
     except ValueError:
         raise Refused(f"{text!r}: the ratio of an element rule is a number, not {number.strip()!r}") from None
     not_blocks, block_words = _words(blocks)

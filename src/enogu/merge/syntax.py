@@ -281,7 +281,7 @@ class _Parser:
         before, token = self.tokens[self.next - 1], self.tokens[self.next]
         if token.text == "," and before.kind == "number":
             return "; a decimal point is a point, and a list of numbers stands in square brackets"
-        if token.kind in ("name", "number", "text") and before.kind == "number":
+        if before.kind == "number" and (token.text == "(" or token.kind in ("name", "number", "text")):
             return TIMES
         if token.kind in ("name", "number") and before.kind == "name":
             return "; a model's name with spaces, dots or dashes stands in quotes"
