@@ -246,6 +246,20 @@ def test_a_damaged_model_is_named_and_nothing_is_left(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["base.safetensors", "tuned.safetensors"]
 
 
+def test_patterns_of_files_are_spelt_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files(tmp_path, base=BASE)
+    (tmp_path / "pool").mkdir()
+    files(tmp_path / "pool", one=TUNED, two=BASE)
+    monkeypatch.chdir(tmp_path)
+    assert main(["extract", "mean('pool/*.safetensors') - base", "base=base.safetensors", "-o", "x"]) == 0
+    quoted = "0.5*'pool/one.safetensors' + 0.5*'pool/two.safetensors' - 'base.safetensors'"
+    assert main(["extract", quoted, "-o", "y"]) == 0
+    x, y = (safetensors.torch.load_file(name) for name in "xy")
+    assert x.keys() == y.keys()
+    assert all(torch.equal(x[key], y[key]) for key in x)
+    assert "pool/" not in read_header(tmp_path / "x").metadata["enogu.extract"]
+
+
 def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files(tmp_path, base=BASE, tuned=TUNED)
     out = tmp_path / "style.safetensors"

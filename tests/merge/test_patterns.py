@@ -88,6 +88,13 @@ def test_a_recipe_reads_the_files_that_match_and_knows_them_by_hash(pool: Path) 
     assert plan(read(path)).tasks["merge.soup"].hash != first.tasks["merge.soup"].hash
 
 
+def test_an_extraction_of_a_recipe_reads_the_files_that_match(pool: Path) -> None:
+    path = pool / "recipe.toml"
+    extraction = "[extract.style]\nformula = \"mean('pool/*.safetensors') - x0\"\n"
+    path.write_text(RECIPE.format("0.5*'pool/x1.safetensors' + 0.5*'pool/x0.safetensors'") + extraction)
+    assert sorted(plan(read(path)).inputs("extract.style")["models"]) == ["x0", "x1", "x2"]
+
+
 def test_a_method_that_there_is_not_is_refused_when_the_recipe_is_read(pool: Path) -> None:
     path = pool / "recipe.toml"
     path.write_text(RECIPE.format("tise('pool/*.safetensors')"))

@@ -18,7 +18,8 @@ from enogu.merge.adapters.modules import is_adapter
 EXAMPLES = """examples:
   enogu extract tuned.safetensors --base base.safetensors --rank 32 -o style.safetensors
   enogu extract style.safetensors --rank 16 -o smaller.safetensors
-  enogu extract '0.8*a + 0.5*b' a=a.safetensors b=b.safetensors --rank 64 -o both.safetensors"""
+  enogu extract '0.8*a + 0.5*b' a=a.safetensors b=b.safetensors --rank 64 -o both.safetensors
+  enogu extract 'mean("pool/*.safetensors") - base' base=base.safetensors -o pool.safetensors"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,8 +52,8 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    formula, files = _inputs(args)
-    config = ExtractConfig(
+    formula, bound = _inputs(args)
+    config, found = ExtractConfig(
         formula=formula,
         rank=args.rank,
         conv_rank=args.conv_rank,
@@ -61,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
         rest=args.rest,
         dtype=args.dtype,
         seed=args.seed,
-    )
+    ).spelt_out(Path(), bound)
+    files = {**bound, **found}
     if args.out.exists():
         raise Refused(f"{args.out} exists; choose another name or remove it first")
     line = ProgressLine("extract", sys.stderr)
@@ -80,7 +82,7 @@ def _inputs(args: argparse.Namespace) -> tuple[str, dict[str, Path]]:
         if files:
             raise Refused("--base goes with one file; in a formula write the base by its name")
         return "tuned - base", {"tuned": Path(args.source), "base": args.base}
-    if files:
+    if files or set(args.source) & set("\"'"):
         return args.source, files
     if not Path(args.source).exists():
         raise Refused(f"{args.source}: no such file; give a file, or a formula and its models as NAME=FILE")

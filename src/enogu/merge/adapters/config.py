@@ -1,9 +1,12 @@
 """What a maker sets for an extraction."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from enogu.core.records.errors import Refused, unknown
 from enogu.merge.config import MergeConfig
+from enogu.merge.patterns import spelt_out
 from enogu.merge.syntax import parse
 
 DTYPES = ("fp16", "bf16", "fp32")
@@ -35,3 +38,8 @@ class ExtractConfig:
     def model_names(self) -> tuple[str, ...]:
         """Return the names that the formula uses, in their order."""
         return MergeConfig(formula=self.formula).model_names()
+
+    def spelt_out(self, folder: Path, known: Mapping[str, Path | None]) -> tuple["ExtractConfig", dict[str, Path]]:
+        """Return this with the models that its patterns match, and the files among them that had no name."""
+        formula, files = spelt_out(self.formula, folder, known)
+        return replace(self, formula=formula), files
