@@ -101,8 +101,8 @@ def test_meaning_refuses_or_gives_a_model_but_never_breaks() -> None:
 
 
 def examples() -> dict[str, str]:
-    part = DOC.split("## Worked examples")[1]
-    found = {}
+    head, part = DOC.split("## Grammar")[0], DOC.split("## Worked examples")[1]
+    found = dict(re.findall(r"^    ((.*))$", head, re.MULTILINE))
     for title, body in re.findall(r"^### (.*?)\n\n(.*?)(?=^### |\Z)", part, re.MULTILINE | re.DOTALL):
         for number, block in enumerate(re.split(r"\n\n(?=    )", body.rstrip()), 1):
             found[f"{title} {number}"] = re.sub(r"^    ", "", block, flags=re.MULTILINE)
@@ -117,7 +117,7 @@ def test_there_are_ten_examples_and_more() -> None:
 def test_the_examples_of_the_docs_merge(title: str, tmp_path: Path) -> None:
     formula = examples()[title]
     known = ("a", "b", "anxl2", "anxl3", "beta7", "base7", "base8", "sdxl", "anime", "basil", "base", "tuned")
-    names = named_models(parse(formula), (*known, "x1", "x2", "x3", "noob", "il1", "il2", "rev2"))
+    names = named_models(parse(formula), (*known, "x1", "x2", "x3", "noob", "il1", "il2", "rev2", "other"))
     files = {}
     for seed, name in enumerate(names):
         tensors = pico.tensors(seed)
