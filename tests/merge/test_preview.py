@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from enogu.cli import main
-from enogu.core.networks.header import Header, Spec, layout
+from enogu.core.networks.header import Header, Spec, layout, read_header
 from enogu.core.networks.layouts import layouts
+from enogu.core.networks.stream import save_tensors
 from enogu.core.records.errors import Refused
 from enogu.merge.config import MergeConfig
 from enogu.merge.plan import make_plan
@@ -81,6 +82,26 @@ def test_families_that_do_not_fit_are_named() -> None:
     headers = {name: Header(layout(each), {}, 0) for name, each in specs.items()}
     with pytest.raises(Refused, match=r"a and b are not of one family \(sd1 and sdxl\): their UNets share"):
         make_plan(MergeConfig(formula="0.5*a + 0.5*b"), headers)
+
+
+def test_licences_are_told_by_holder_and_handed_on_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = {name: tmp_path / f"{name}.safetensors" for name in "abcm"}
+    for seed, (name, licence) in enumerate({"a": "Rail", "b": "Fair", "c": "Rail"}.items()):
+        save_tensors(files[name], pico.tensors(seed), {"modelspec.license": licence})
+    bound = [f"{name}={path}" for name, path in files.items()]
+    assert main(["merge", "mean(a, b, c)", *bound[:3], "-o", str(files["m"])]) == 0
+    assert "warning: the models differ in licence (a, c: Rail; b: Fair)" in capsys.readouterr().out
+    assert read_header(files["m"]).metadata["modelspec.license"] == "Rail; Fair"
+    assert main(["merge", "0.5*m + 0.5*b", *bound, "-o", str(tmp_path / "n.safetensors")]) == 0
+    assert "warning: the models differ in licence (m: Rail; m, b: Fair)" in capsys.readouterr().out
+    assert read_header(tmp_path / "n.safetensors").metadata["modelspec.license"] == "Rail; Fair"
+
+
+def test_what_is_written_in_two_dtypes_says_which(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe.write_text(RECIPE.replace("mbw(a, b, 'GRAD_V', base=0.5)", "0.5*a + 0.5*b") + 'dtype = "fp8_e4m3fn"\n')
+    lines = shown(capsys, "plan", str(recipe))
+    wide = "UNet: 3 merged as 0.5*a + 0.5*b, in F16"
+    assert [line for line in lines if line.startswith("UNet")] == [wide, "UNet: 24 merged as 0.5*a + 0.5*b, in F8_E4M3"]
 
 
 def test_what_reads_an_adapter_to_come_says_so(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:

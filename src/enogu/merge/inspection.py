@@ -205,7 +205,11 @@ def _tree(node: dict[str, Any] | None, depth: int = 0) -> Iterator[str]:
     if node is None:
         return
     if depth or node.get("parents") or node.get("recipe"):
-        words = [node.get("name") or "made", (node.get("sha256") or "")[:10], node.get("recipe") or ""]
+        words = [
+            node.get("name") or "made",
+            (node.get("sha256") or "")[:10],
+            " ".join((node.get("recipe") or "").split()),
+        ]
         yield (
             "  " * depth
             + ("made as " if not depth else "")

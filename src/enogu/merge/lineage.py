@@ -12,11 +12,10 @@ from enogu.core.networks.identity import auto_v1
 from enogu.core.networks.layouts import find_layout
 from enogu.core.networks.prediction import KEYS, SPEC_KEY, SPEC_WORDS, ZERO_SNR_KEY
 from enogu.core.networks.stream import HASH_PLACEHOLDER
-from enogu.merge.plan import Plan
+from enogu.merge.plan import LICENCE, Plan, licences_of
 
 RECIPE, FAMILY = "enogu.merge", "enogu.family"
 WEBUI_RECIPE, WEBUI_MODELS = "sd_merge_recipe", "sd_merge_models"  # A1111's keys; their values are JSON texts
-LICENCE = "modelspec.license"
 MERGE_OF, MANY = "merge of ", 8  # a title that lists parents, and how many it names
 WEBUI_PARENTS = ("primary_model_hash", "secondary_model_hash", "tertiary_model_hash")
 
@@ -62,8 +61,8 @@ class Lineage:
             kept.setdefault("modelspec.resolution", f"{side}x{side}")
         kept |= {SPEC_KEY: SPEC_WORDS[predicts.kind]} if predicts.kind else {}
         kept |= {ZERO_SNR_KEY: "True"} if predicts.zero_terminal_snr else {}
-        licences = (self.headers[name].metadata.get(LICENCE, "") for name in self.plan.sources)
-        if licence := "; ".join(dict.fromkeys(text for text in licences if text)):
+        licences = (text for name in self.plan.sources for text in licences_of(self.headers[name]))
+        if licence := "; ".join(dict.fromkeys(licences)):
             kept[LICENCE] = licence
         return {
             "modelspec.implementation": "https://github.com/Stability-AI/generative-models",

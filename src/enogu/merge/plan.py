@@ -24,6 +24,8 @@ from enogu.merge.syntax import Formula, parse
 
 TORCH: Mapping[str, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 AS_IT_IS = "the formula takes it as it is"
+LICENCE = "modelspec.license"
+NAMED = 6  # models that a warning lists
 FOREIGN = 0.5  # with fewer than this share of the UNet's tensors in common, two files are not of one family
 
 
@@ -178,9 +180,13 @@ class _Planner:
             yield f"{len(lone)} tensors are not in every model and are copied, for example {lone[0]}"
         if self.config.dtype == "same" and any(info.scaled for info in self.headers[self.models[0]].tensors.values()):
             yield f"{self.models[0]} holds weights in 8 bits with scales; they are written in fp16 (dtype chooses)"
-        licences = {name: self.headers[name].metadata.get("modelspec.license", "") for name in self.models}
-        if len(set(licences.values()) - {""}) > 1:
-            yield f"the models differ in licence ({', '.join(f'{name}: {x}' for name, x in licences.items() if x)})"
+        holders: dict[str, list[str]] = {}
+        for name in self.models:
+            for licence in licences_of(self.headers[name]):
+                holders.setdefault(licence, []).append(name)
+        if len(holders) > 1:
+            told = (f"{', '.join(names[:NAMED])}{' ...' * (len(names) > NAMED)}: {x}" for x, names in holders.items())
+            yield f"the models differ in licence ({'; '.join(told)})"
 
     def _copy(self, key: str, holders: Mapping[str, TensorInfo], source: str, *, why: str) -> KeyPlan:
         name = source if source in holders else next(iter(holders))
@@ -199,6 +205,11 @@ class _Planner:
                     f"{key} is {list(info.shape)} in {first} and {list(other.shape)} in {name}; "
                     f"the {NAMES[place(key).component]}s do not fit together"
                 )
+
+
+def licences_of(header: Header) -> list[str]:
+    """Return the licences of a model; those of a merge are its parents', one after the other."""
+    return [text for text in header.metadata.get(LICENCE, "").split("; ") if text]
 
 
 def _spec(key: str, info: TensorInfo, dtype: str) -> Spec:

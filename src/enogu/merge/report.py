@@ -65,8 +65,12 @@ def component(plan: Plan, name: str) -> list[str]:
     groups: dict[tuple[str, str], list[str]] = {}
     for item in items:
         block = place(item.key).block if by_block and _chosen(item) else ""
-        groups.setdefault((f"{item.action} {_what(item)}", str(item.spec.dtype)), []).append(block)
-    return [f"{_named(blocks)}{len(blocks):,} {what}" for (what, _), blocks in groups.items()]
+        groups.setdefault((f"{item.action} {_what(item)}", CODES[item.spec.dtype]), []).append(block)
+    fates = Counter(what for what, _ in groups)
+    return [
+        f"{_named(blocks)}{len(blocks):,} {what}" + (f", in {dtype}" if fates[what] > 1 or what[:4] == "cast" else "")
+        for (what, dtype), blocks in groups.items()
+    ]
 
 
 def _chosen(item: KeyPlan) -> bool:
