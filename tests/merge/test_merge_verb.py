@@ -45,7 +45,7 @@ def test_a_plan_as_json_lists_every_tensor(bound: list[str], capsys: pytest.Capt
 
 def test_a_merge_is_written_once(bound: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out.safetensors"
-    (tmp_path / "formula.txt").write_text("0.5*a\n+ 0.5*b")
+    (tmp_path / "formula.txt").write_text("\ufeff0.5*a\r\n+ 0.5*b  # half")
     arguments = ["merge", f"@{tmp_path / 'formula.txt'}", *bound, "-o", str(out), "--dtype", "bf16"]
     assert main(arguments) == 0
     assert read_header(out).tensors[pico.MIDDLE].dtype == "BF16"
@@ -131,3 +131,10 @@ def test_a_plan_warns_of_a_rule_that_hits_nothing(bound: list[str], capsys: pyte
     assert main(["merge", "mbw(a, b, 0.5, rules='M00:attn2:0.5,IN04 M00::0.2')", *bound, "--plan"]) == 0
     warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
     assert [line for line in warnings if "rule" in line] == ["warning: the rule 'M00:attn2:0.5' hits no tensor"]
+
+
+def test_a_plan_warns_of_steps_without_use(bound: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["merge", "d = b - a; e = 0.5*d; f = 2*d; a + e", *bound, "--plan"]) == 0
+    shown = capsys.readouterr().out
+    assert "warning: the step 'f' is not used" in shown
+    assert shown.count("is not used") == 1

@@ -131,7 +131,7 @@ def _formula(text: str) -> str:
     if not text.startswith("@"):
         return text
     with open_read(Path(text[1:])) as handle:
-        return handle.read().decode("utf-8", errors="replace")
+        return handle.read().decode("utf-8-sig", errors="replace")
 
 
 def _files(pairs: list[str], folders: list[Path]) -> dict[str, Path]:

@@ -57,7 +57,10 @@ def read_options(method: Method, numbers: Sequence[float], given: Mapping[str, V
     if len(numbers) > len(method.options):
         known = ", ".join(method.options) or "none"
         raise Refused(f"{method.name}() was given {len(numbers)} numbers; its options are: {known}")
-    options = dict(zip(method.options, numbers, strict=False)) | dict(given)
+    placed = dict(zip(method.options, numbers, strict=False))
+    if twice := placed.keys() & given.keys():
+        raise Refused(f"{method.name}() is given {min(twice)} twice: as a number after the models and by name")
+    options = placed | dict(given)
     for name, value in options.items():
         if name not in method.options:
             raise unknown(f"option of {method.name}()", name, method.options)

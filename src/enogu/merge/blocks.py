@@ -117,6 +117,8 @@ def block_weights(
         numbers = [*numbers[:where], 0.0 if base is None else base, *numbers[where:]]
     if len(numbers) != len(names):
         raise Refused(_wrong_count(numbers, names))
+    if base is not None and BASE in (named or {}):
+        raise Refused(f"base={base:g} and BASE={(named or {})[BASE]:g} are one number; give it once")
     weights = dict(zip(names, map(float, numbers), strict=True))
     for name, value in (named or {}).items():
         weights |= dict.fromkeys(slots_named(name, (*names, VAE)), value)

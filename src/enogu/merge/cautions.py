@@ -1,8 +1,8 @@
-"""What a maker should hear before a merge: lists of block weights that are easily misread."""
+"""What a maker should hear before a merge: lists of block weights that are easily misread, steps without use."""
 
 from collections.abc import Iterator, Sequence
 
-from enogu.merge.syntax import Call, Chain, Expression, Formula, Items, Number, Text
+from enogu.merge.syntax import Call, Chain, Expression, Formula, Items, Name, Number, Text, walk
 
 
 def misread_weights(formula: Formula) -> Iterator[str]:
@@ -28,6 +28,20 @@ def misread_weights(formula: Formula) -> Iterator[str]:
                 "middle) only if BASE comes last; as they stand BASE comes first. Write order='base-last' for the "
                 "other reading, order='base-first' to keep this one"
             )
+
+
+def unused_steps(formula: Formula) -> Iterator[str]:
+    """Yield a warning for every step that neither the result nor a step of it uses."""
+    used, steps = (
+        {item.name for item in walk(formula.result, options=True) if isinstance(item, Name)},
+        dict(formula.steps),
+    )
+    for name in reversed(steps):
+        if name in used:
+            used |= {item.name for item in walk(steps[name], options=True) if isinstance(item, Name)}
+    for name in steps:
+        if name not in used:
+            yield f"the step {name!r} is not used"
 
 
 def slip(numbers: Sequence[float]) -> list[float] | None:

@@ -228,6 +228,8 @@ class _Parser:
         while not self._take(")"):
             token = self.tokens[self.next]
             if token.kind == "name" and self.tokens[self.next + 1].text == "=":
+                if token.text in (given for given, _ in options):
+                    raise pointed(self.text, token.at, f"{name.text}() is given {token.text} twice")
                 self.next += 2
                 options.append((token.text, self._sum()))
             else:
