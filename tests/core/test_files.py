@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from enogu.core.records.files import atomic_path, read_json, sweep, write_json
+from enogu.core.records.files import atomic_path, read_json, sweep, sweep_beside, write_json
 
 
 def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path):
@@ -37,3 +37,11 @@ def test_sweeping_takes_files_and_folders_of_killed_writes_alone(tmp_path):
     sweep(tmp_path)
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
     assert not (tmp_path / "deep" / ".folder.0123abcd.part").exists()
+
+
+def test_sweeping_beside_a_file_takes_what_killed_writes_of_it_left(tmp_path):
+    kept = [tmp_path / name for name in ("a[1].json", ".b.json.0123abcd.part", ".a[1].json.part")]
+    for path in [*kept, tmp_path / ".a[1].json.0123abcd.part"]:
+        path.write_text("")
+    sweep_beside(tmp_path / "a[1].json")
+    assert sorted(tmp_path.iterdir()) == sorted(kept)

@@ -4,6 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from enogu.core.records.errors import Refused
+from enogu.core.records.files import sweep_beside
 from enogu.core.records.hashes import settings_hash
 from enogu.core.records.known_hashes import KnownHashes
 from enogu.recipe.lock import locked
@@ -29,6 +30,5 @@ class Fingerprints:
     def remember(self) -> None:
         """Write what was hashed, for the next time, and remove what killed writes of it left; where one may."""
         with suppress(OSError), locked(self._memory.parent / ".locks" / self._memory.name, lambda _: None):
-            for part in self._memory.parent.glob(f".{self._memory.name}.*.part"):
-                part.unlink()
+            sweep_beside(self._memory)
             self.files.remember()

@@ -1,5 +1,6 @@
 """Atomic files: a reader sees the old file or the whole new one, never a part."""
 
+import glob
 import json
 import os
 import secrets
@@ -22,6 +23,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.replace(part, path)
         _sync_folder(path.parent)
     finally:
+        part.unlink(missing_ok=True)
+
+
+def sweep_beside(path: Path) -> None:
+    """Remove what killed writes of one file left; only for whoever alone writes it."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.????????.part"):
         part.unlink(missing_ok=True)
 
 

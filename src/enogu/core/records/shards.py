@@ -31,7 +31,7 @@ import polars as pl
 from xxhash import xxh3_64_intdigest
 
 from enogu.core.records.errors import Refused
-from enogu.core.records.files import atomic_path
+from enogu.core.records.files import atomic_path, sweep_beside
 from enogu.core.records.journal import (
     SCHEMA,
     TAIL_BYTES,
@@ -276,8 +276,7 @@ def _read_index(folder: Path, columns: list[str] | None = None, *, name: str = I
 
 
 def _write_index(folder: Path, index: pl.DataFrame, name: str = INDEX) -> None:
-    for part in folder.glob(f".{name}.*.part"):  # what a killed atomic write left
-        part.unlink()
+    sweep_beside(folder / name)
     if name == UNLISTED and index.is_empty():
         (folder / name).unlink(missing_ok=True)
         return
@@ -290,8 +289,7 @@ def _write_index(folder: Path, index: pl.DataFrame, name: str = INDEX) -> None:
 
 def _cut_tails(folder: Path, rows: pl.DataFrame, writer: str) -> None:
     ends = dict(rows.group_by("shard").agg((pl.col("offset") + pl.col("nbytes")).max()).iter_rows())
-    for path in folder.glob(f".{journal(writer)}.*.part"):
-        path.unlink()
+    sweep_beside(folder / journal(writer))
     for path in folder.glob(f"shard-*-{writer}-*.bin"):
         if path.name not in ends:
             path.unlink()
