@@ -16,6 +16,10 @@ class Parser(argparse.ArgumentParser):
         """Leave the lines of examples as they are written."""
         super().__init__(**{"formatter_class": argparse.RawDescriptionHelpFormatter, **settings})
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as argparse does, and let files stand on both sides of an option."""
+        return (super().parse_args if self._subparsers else super().parse_intermixed_args)(args, namespace)
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse as argparse does; of an unknown option say the nearest one."""
         found, rest = super().parse_known_args(args, namespace)
