@@ -189,6 +189,14 @@ def test_a_terminal_shows_one_line_with_rate_and_time_left():
     assert stream.getvalue().endswith("\r\x1b[K")
 
 
+def test_bytes_are_told_in_millions():
+    line, now = progress(stream := Terminal())
+    for second in range(11):
+        now[0] = float(second)
+        line(second * 277_000_000, 6_937_675_736, "bytes")
+    assert stream.getvalue().split("\r\x1b[K")[-1] == "[1/2] train.a: 2,770 of 6,937 MB, 277/s, 15 s left"
+
+
 def test_a_narrow_terminal_shows_what_fits():
     ours, theirs = os.openpty()
     termios.tcsetwinsize(theirs, (24, 40))

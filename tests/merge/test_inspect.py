@@ -177,6 +177,11 @@ def test_a_text_encoder_is_known_without_what_some_files_leave_out(tmp_path: Pat
     assert whole.components != short.components
 
 
+def test_a_file_of_less_than_a_mebibyte_has_no_legacy_hash(tmp_path: Path) -> None:
+    save_tensors(tmp_path / "x", A, {})
+    assert inspect(tmp_path / "x")["hashes"]["AutoV1"] == ""
+
+
 def test_foreign_names_are_told_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_tensors(tmp_path / "x.safetensors", {f"module.{key}": tensor for key, tensor in A.items()}, {})
     assert main(["inspect", "--quick", str(tmp_path / "x.safetensors")]) == 0
@@ -200,7 +205,7 @@ def test_a_recipe_is_verified_from_the_parents(tmp_path: Path, capsys: pytest.Ca
     out = tmp_path / "out.safetensors"
     formula = "a + ties([b - a, c - a], keep=0.3) + 0.1*mean(dare(b - a), c - a)"
     stage.merge(MergeConfig(formula=formula, dtype="bf16", seed=3), files, out)
-    asked = ["inspect", "--verify", str(out), *map(str, reversed(files.values())), "--sample", "0"]
+    asked = ["inspect", str(out), "--verify", *map(str, reversed(files.values())), "--sample", "0"]
     assert main(asked) == 0
     assert "30 of 30 tensors recomputed" in capsys.readouterr().out
     raw = bytearray(out.read_bytes())

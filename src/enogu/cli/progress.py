@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 REDRAW_SECONDS = 0.1  # on a terminal
+MEGA = 1_000_000
 LOG_SECONDS = 10.0  # where the line cannot be redrawn, as in a log file
 
 
@@ -27,7 +28,9 @@ class ProgressLine:
         self._drawn = clock() - (0 if not self._live else REDRAW_SECONDS)
 
     def __call__(self, done: int, total: int, what: str) -> None:
-        """Show that `done` of `total` units of `what` are finished."""
+        """Show that `done` of `total` units of `what` are finished; bytes as millions of them."""
+        if what == "bytes" and total > MEGA:
+            done, total, what = done // MEGA, total // MEGA, "MB"
         now = self._clock()
         if what != self._what or done < self._first:
             self._what, self._first, self._since = what, done, now
@@ -60,7 +63,7 @@ class ProgressLine:
 
 def pace_text(pace: float) -> str:
     """Return a rate with three significant digits, per second or, when slow, per minute."""
-    return f"{pace:.3g}/s" if pace >= 1 else f"{pace * 60:.3g}/min"
+    return f"{pace:,.0f}/s" if pace >= 1000 else f"{pace:.3g}/s" if pace >= 1 else f"{pace * 60:.3g}/min"
 
 
 def duration(seconds: float) -> str:

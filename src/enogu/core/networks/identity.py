@@ -55,13 +55,14 @@ class Identity:
 
 
 def auto_v1(path: Path) -> str:
-    """Return the webui's legacy hash: quick, and not unique; a folder has none."""
+    """Return the webui's legacy hash: quick, and not unique; a folder and a file of less than 1 MiB have none."""
     if path.is_dir():
         return ""
     offset, length = AUTO_V1
     with open_read(path) as handle:
         handle.seek(offset)
-        return hashlib.sha256(handle.read(length)).hexdigest()[:8]
+        data = handle.read(length)
+    return hashlib.sha256(data).hexdigest()[:8] if data else ""
 
 
 def sha256_of(path: Path) -> str:
