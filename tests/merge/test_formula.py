@@ -81,7 +81,7 @@ def test_components_are_chosen_key_by_key() -> None:
         ("weighted_sum(a, b, 0.5, 0.6)", "2 numbers; its options are: alpha"),
         ("weighted_sum(a, b, alhpa=0.5)", "did you mean 'alpha'"),
         ("weighted_sum(a, b, alpha='x')", r"alpha takes a number \(its default is 0.5\), not 'x'"),
-        ("ties([base, a, b])", r"none of its models is the base; write ties\(BASE, \["),
+        ("ties([base, a, b])", r"none of its models is the base; write ties\(BASE, \[base, a, b\]\)"),
         ("ties('x*')", r"write ties\(BASE, 'x\*'\)"),
         ("ties(base, a, b, vote=1)", "vote takes a quoted word, not 1.0"),
         ("ties(base, a, b, vote='mas')", "unknown vote 'mas'; did you mean 'mass'"),

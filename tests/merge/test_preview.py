@@ -84,6 +84,13 @@ def test_families_that_do_not_fit_are_named() -> None:
         make_plan(MergeConfig(formula="0.5*a + 0.5*b"), headers)
 
 
+def test_a_misspelt_preset_is_no_model(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for word in ("mbw(a, b, 'GRAD_W', base=0.5)", "blocks('GRAD_W')*a + blocks('GRAD_A')*b"):
+        recipe.write_text(RECIPE.replace("mbw(a, b, 'GRAD_V', base=0.5)", word))
+        assert main(["plan", str(recipe)]) == 2
+        assert "unknown preset of block weights 'GRAD_W'; did you mean 'GRAD_V'?" in capsys.readouterr().err
+
+
 def test_licences_are_told_by_holder_and_handed_on_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = {name: tmp_path / f"{name}.safetensors" for name in "abcm"}
     for seed, (name, licence) in enumerate({"a": "Rail", "b": "Fair", "c": "Rail"}.items()):

@@ -7,7 +7,7 @@ from pathlib import Path
 from enogu.core.records.errors import unknown
 from enogu.merge.patterns import is_pattern, spelt_out
 from enogu.merge.presets import is_preset
-from enogu.merge.syntax import Call, Formula, Name, Text, parse, pointed
+from enogu.merge.syntax import Call, Expression, Formula, Name, Text, parse, pointed
 
 DTYPES = ("same", "fp32", "fp16", "bf16", "fp8_e4m3fn", "fp8_e5m2")
 PRECISIONS = ("fp32", "fp64")
@@ -42,10 +42,11 @@ class MergeConfig:
         """Return the names that the formula and the policies use, in their order."""
         formula = parse(self.formula)
         steps = {name for name, _ in formula.steps}
+        curves = {id(item) for call in formula.walk() for item in _curves(call)}
         words = [
             item.name if isinstance(item, Name) else item.text
             for item in formula.walk()
-            if isinstance(item, Name | Text)
+            if isinstance(item, Name) or (isinstance(item, Text) and id(item) not in curves)
         ]
         named = (word for word in words if word not in steps and not is_preset(word) and not is_pattern(word))
         return tuple(dict.fromkeys([*named, *(name for name in (self.vae, self.text) if name not in POLICIES)]))
@@ -54,6 +55,13 @@ class MergeConfig:
         """Return this with the models that its patterns match, and the files among them that had no name."""
         formula, files = spelt_out(self.formula, folder, known)
         return replace(self, formula=formula), files
+
+
+def _curves(item: Expression) -> tuple[Expression, ...]:
+    """Return the arguments of a call that are block weights: words among them are presets."""
+    if not isinstance(item, Call) or item.method not in ("mbw", "blocks"):
+        return ()
+    return item.arguments[2:] if item.method == "mbw" else item.arguments
 
 
 def _know_methods(formula: Formula) -> None:

@@ -107,7 +107,9 @@ def shown(value: Value) -> str:
         return f"[{', '.join(map(shown, value))}]"
     if isinstance(value, float):
         return f"{value:g}"
-    return f"({value})" if isinstance(value, Combination) else repr(value)
+    if isinstance(value, Combination):
+        return f"({value})" if len(value.terms) > 1 else str(value)
+    return repr(value)
 
 
 def _gradient(values: Sequence[Value], count: int) -> list[float]:
