@@ -266,8 +266,7 @@ def test_a_broken_mecha_recipe_is_refused_with_its_line(text: str, says: str) ->
 def test_our_own_merge_is_replayed_to_the_byte(folder: Path, tmp_path: Path) -> None:
     first, again = tmp_path / "first.safetensors", tmp_path / "again.safetensors"
     bound = [f"{name}={folder}/deep/{name}.safetensors" for name in "abc"]
-    formula = "d = b - c\na + 0.5*d + dare(mean(b - a, c - a), keep=0.5)"
-    formula = "a + 0.5*(b - c)" if main(["merge", formula, *bound, "--plan"]) else formula
+    formula = "d = b - c\na + 0.5*d + dare(mean(b - a, c - a), drop=0.5)"
     assert main(["merge", formula, *bound, "-o", str(first), "--dtype", "bf16", "--seed", "7"]) == 0
     assert main(["merge", "--replay", str(first), "--models", str(folder), "-o", str(again)]) == 0
     assert first.read_bytes() == again.read_bytes()
@@ -281,7 +280,12 @@ def test_a_missing_model_is_named_by_hash_and_can_be_bound_by_hand(
     (folder / "deep" / "b.safetensors").rename(folder.parent / "elsewhere.safetensors")
     assert main(["merge", "--replay", str(file), "--models", str(folder), "--plan"]) == 2
     assert f"b_1_0 (sha256 {lost}, called 'B 1.0.safetensors [abc]')" in capsys.readouterr().err
+    capsys.readouterr()
     replayed(folder, file, f"b_1_0={folder.parent}/elsewhere.safetensors")
+    assert "is not the b_1_0 of the recipe" not in capsys.readouterr().err
+    other = f"b_1_0={folder}/deep/a.safetensors"
+    assert main(["merge", "--replay", str(file), other, "--models", str(folder), "--plan"]) == 0
+    assert f"is not the b_1_0 of the recipe (sha256 {lost[:10]})" in capsys.readouterr().err
     assert main(["merge", "--replay", str(file), "bb=x", "--models", str(folder), "--plan"]) == 2
     assert "unknown model of the recipe 'bb'" in capsys.readouterr().err
 

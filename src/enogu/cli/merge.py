@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from enogu.cli.parser import Parser
@@ -122,9 +123,21 @@ def _replayed(args: argparse.Namespace) -> tuple[MergeConfig, dict[str, Path]]:
     given = _files([*([args.formula] if args.formula else []), *args.models], args.folders)
     if stray := given.keys() - replay.models.keys():
         raise unknown("model of the recipe", min(stray), replay.models)
+    for line in _others(given, replay.models):
+        print(f"note: {line}", file=sys.stderr)
     left = {name: wanted for name, wanted in replay.models.items() if name not in given}
     files = {**given, **_found(left, args.folders)}
     return replay.config, {name: files[name] for name in replay.models}
+
+
+def _others(given: dict[str, Path], wanted: Mapping[str, Wanted]) -> Iterator[str]:
+    """Yield the files bound by hand that are not those of the recipe."""
+    known = _known_hashes()
+    for name, path in given.items():
+        asked = wanted[name].sha256
+        if asked and path.is_file() and not (digest := known.of(path)).startswith(asked):
+            yield f"{path} (sha256 {digest[:10]}) is not the {name} of the recipe (sha256 {asked[:10]})"
+    known.remember()
 
 
 def _formula(text: str) -> str:
