@@ -177,6 +177,16 @@ def test_a_text_encoder_is_known_without_what_some_files_leave_out(tmp_path: Pat
     assert whole.components != short.components
 
 
+def test_tensors_at_odd_places_are_the_same(tmp_path: Path) -> None:
+    save_tensors(tmp_path / "even", A, {})
+    raw = (tmp_path / "even").read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    (tmp_path / "odd").write_bytes((length + 1).to_bytes(8, "little") + raw[8 : 8 + length] + b" " + raw[8 + length :])
+    even, odd = (inspect(tmp_path / name) for name in ("even", "odd"))
+    assert even["components"] == odd["components"]
+    assert even["hashes"]["data_sha256"] == odd["hashes"]["data_sha256"]
+
+
 def test_a_file_of_less_than_a_mebibyte_has_no_legacy_hash(tmp_path: Path) -> None:
     save_tensors(tmp_path / "x", A, {})
     assert inspect(tmp_path / "x")["hashes"]["AutoV1"] == ""

@@ -1,7 +1,6 @@
 """The hashes by which a checkpoint is known: of the file, of its tensors, of each component."""
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from enogu.core.networks.direct import sha256_direct
+from enogu.core.networks.direct import DirectFile, room, room_for, sha256_direct
 from enogu.core.networks.folder import files_of
 from enogu.core.networks.header import TensorInfo, open_read
 from enogu.core.networks.keys import place
@@ -119,23 +118,23 @@ class _Walk:
         self.owners = {id(slot.parts[0]): key for key, slot in slots.items() if slot.plain}
         self.left = {key for key, slot in slots.items() if not slot.plain}
         self.total = sum(info.nbytes for info in self.source.header.tensors.values())
-        self.buffer = torch.empty(CHUNK_BYTES, dtype=torch.uint8)
+        self.memory = room(room_for(CHUNK_BYTES))
 
     def file(self, path: Path) -> str:
         """Return a file's hash, having hashed and shown its tensors."""
         whole, position = hashlib.sha256(), 0
         items = [item for item in self.source.stored.values() if item.file == path]
-        with open_read(path) as handle:
+        with DirectFile(path) as file:
             for item in sorted(items, key=lambda item: (item.info.start, item.info.end)):
                 key = self.owners.get(id(item), "")
                 if item.info.start < position:  # it shares bytes with the one before it
                     self.left |= {key} if key else set()
                     continue
-                for _ in self._read(handle, item.info.start - position, (whole,)):
+                for _ in self._read(file, position, item.info.start, hashes=(whole,)):
                     pass
-                self._tensor(handle, key, item, whole=whole)
+                self._tensor(file, key, item, whole=whole)
                 position = item.info.end
-            for _ in self._read(handle, os.fstat(handle.fileno()).st_size - position, (whole,)):
+            for _ in self._read(file, position, file.size, hashes=(whole,)):
                 pass
         return whole.hexdigest()
 
@@ -148,28 +147,24 @@ class _Walk:
                 digests.add(self.source.stretch(key, start, min(start + step, info.numel)))
             digests.end()
 
-    def _tensor(self, handle: Any, key: str, item: Stored, *, whole: Any) -> None:
+    def _tensor(self, file: DirectFile, key: str, item: Stored, *, whole: Any) -> None:
         digests = _Digest(self, key) if key else None
-        for piece in self._read(handle, item.info.nbytes, (whole, self.data)):
+        for piece in self._read(file, item.info.start, item.info.end, hashes=(whole, self.data)):
             if digests:
                 digests.add(piece.view(item.info.torch_dtype))
         if digests:
             digests.end()
 
-    def _read(self, handle: Any, count: int, hashes: tuple[Any, ...]) -> Iterator[Tensor]:
-        """Yield bytes as they are read; other threads hash them meanwhile."""
-        while count:
-            piece = self.buffer[: min(count, CHUNK_BYTES)]
-            view = as_bytes(piece)
-            if handle.readinto(view) != len(view):
-                raise OSError(f"{handle.name} ended while it was read")
+    def _read(self, file: DirectFile, start: int, stop: int, *, hashes: tuple[Any, ...]) -> Iterator[Tensor]:
+        """Yield bytes [start, stop) as they are read; other threads hash them meanwhile."""
+        for begin in range(start, stop, CHUNK_BYTES):
+            view = file.read(begin, min(begin + CHUNK_BYTES, stop), self.memory)
             beside = [self.pool.submit(each.update, view) for each in hashes if len(view) > SMALL]
             for each in () if beside else hashes:
                 each.update(view)
-            yield piece
+            yield torch.frombuffer(view, dtype=torch.uint8)
             for waiting in beside:
                 waiting.result()
-            count -= len(view)
             self.done += len(view)
             self.progress(min(self.done, self.total), self.total, "bytes")
 
