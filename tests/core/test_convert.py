@@ -205,7 +205,7 @@ def test_parts_come_from_other_files(tmp_path: Path) -> None:
 
 def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_tensors(tmp_path / "in", {**A, "model_ema.decay": torch.ones(1), "junk": torch.ones(3)}, {})
-    asked = ["convert", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--dtype", "fp8_e5m2", "--prune"]
+    asked = ["convert", str(tmp_path / "in"), "-o", str(tmp_path / "out.safetensors"), "--dtype", "fp8_e5m2", "--prune"]
     assert main(asked) == 0
     shown = capsys.readouterr().out
     assert "dropped 2 tensors" in shown
@@ -214,3 +214,6 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "exists" in capsys.readouterr().err
     assert main(["convert", str(tmp_path / "in"), "-o", str(tmp_path / "x"), "--scaled", "comfy"]) == 2
     assert "8-bit dtypes" in capsys.readouterr().err
+    assert main(["convert", str(tmp_path / "in"), "-o", str(tmp_path / "out.ckpt")]) == 2
+    assert "-o" in capsys.readouterr().err
+    assert not (tmp_path / "out.ckpt").exists()

@@ -107,12 +107,20 @@ def test_a_folder_is_merged_like_the_file_that_it_came_from(tmp_path: Path) -> N
         save_tensors(tmp_path / name, tensors("mini-sd1", seed), {})
     convert(tmp_path / "b", tmp_path / "folder", Conversion(layout="diffusers"))
     for b, out in (("b", "one"), ("folder", "two")):
-        asked = ["merge", "0.3*a + 0.7*b", f"a={tmp_path / 'a'}", f"b={tmp_path / b}", "-o", str(tmp_path / out)]
+        asked = [
+            "merge",
+            "0.3*a + 0.7*b",
+            f"a={tmp_path / 'a'}",
+            f"b={tmp_path / b}",
+            "-o",
+            f"{tmp_path / out}.safetensors",
+        ]
         assert main(asked) == 0
-    with open_source(tmp_path / "one") as one, open_source(tmp_path / "two") as two:
+    with open_source(tmp_path / "one.safetensors") as one, open_source(tmp_path / "two.safetensors") as two:
         assert one.header.tensors.keys() == two.header.tensors.keys()
         assert all(torch.equal(one.tensor(key), two.tensor(key)) for key in one.header.tensors)
-    assert main(["inspect", "--verify", str(tmp_path / "two"), str(tmp_path / "folder"), str(tmp_path / "a")]) == 0
+    asked = ["inspect", "--verify", f"{tmp_path / 'two'}.safetensors", str(tmp_path / "folder"), str(tmp_path / "a")]
+    assert main(asked) == 0
 
 
 def test_what_has_no_place_is_dropped_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

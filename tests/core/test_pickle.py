@@ -86,7 +86,7 @@ class Evil:
 @pytest.mark.parametrize("zipped", [True, False])
 def test_code_is_named_and_never_run(tmp_path: Path, zipped: bool, capsys: pytest.CaptureFixture[str]) -> None:
     path = saved(tmp_path / "x.ckpt", {**pico.tensors(0), "x": Evil(tmp_path / "ran")}, zipped=zipped)
-    assert main(["convert", str(path), "-o", str(tmp_path / "out")]) == 2
+    assert main(["convert", str(path), "-o", str(tmp_path / "out.safetensors")]) == 2
     assert "asks to run builtins.exec; nothing was run" in capsys.readouterr().err
     assert not (tmp_path / "ran").exists()
 

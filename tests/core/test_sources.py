@@ -66,14 +66,14 @@ def test_nothing_is_overwritten_by_a_bad_input(tmp_path: Path, capsys: pytest.Ca
     save_tensors(tmp_path / "a", A, {})
     raw = (tmp_path / "a").read_bytes()
     (tmp_path / "cut").write_bytes(raw[:-100])
-    (tmp_path / "out").write_bytes(b"mine")
-    assert main(["convert", str(tmp_path / "cut"), "-o", str(tmp_path / "new")]) == 2
+    (tmp_path / "out.safetensors").write_bytes(b"mine")
+    assert main(["convert", str(tmp_path / "cut"), "-o", str(tmp_path / "new.safetensors")]) == 2
     assert "truncated" in capsys.readouterr().err
-    assert main(["convert", str(tmp_path / "a"), "-o", str(tmp_path / "out")]) == 2
+    assert main(["convert", str(tmp_path / "a"), "-o", str(tmp_path / "out.safetensors")]) == 2
     assert main(["convert", str(tmp_path / "a"), "-o", str(tmp_path / "a")]) == 2
-    assert (tmp_path / "out").read_bytes() == b"mine"
+    assert (tmp_path / "out.safetensors").read_bytes() == b"mine"
     assert (tmp_path / "a").read_bytes() == raw
-    assert not (tmp_path / "new").exists()
+    assert not (tmp_path / "new.safetensors").exists()
 
 
 def test_a_file_that_shrinks_while_it_is_read_is_a_failure(tmp_path: Path) -> None:

@@ -251,13 +251,13 @@ def test_patterns_of_files_are_spelt_out(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "pool").mkdir()
     files(tmp_path / "pool", one=TUNED, two=BASE)
     monkeypatch.chdir(tmp_path)
-    assert main(["extract", "mean('pool/*.safetensors') - base", "base=base.safetensors", "-o", "x"]) == 0
+    assert main(["extract", "mean('pool/*.safetensors') - base", "base=base.safetensors", "-o", "x.safetensors"]) == 0
     quoted = "0.5*'pool/one.safetensors' + 0.5*'pool/two.safetensors' - 'base.safetensors'"
-    assert main(["extract", quoted, "-o", "y"]) == 0
-    x, y = (safetensors.torch.load_file(name) for name in "xy")
+    assert main(["extract", quoted, "-o", "y.safetensors"]) == 0
+    x, y = (safetensors.torch.load_file(f"{name}.safetensors") for name in "xy")
     assert x.keys() == y.keys()
     assert all(torch.equal(x[key], y[key]) for key in x)
-    assert "pool/" not in read_header(tmp_path / "x").metadata["enogu.extract"]
+    assert "pool/" not in read_header(tmp_path / "x.safetensors").metadata["enogu.extract"]
 
 
 def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

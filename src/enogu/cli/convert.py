@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+from enogu.cli.output import new_file
 from enogu.cli.parser import Parser
 from enogu.cli.progress import ProgressLine
 from enogu.core.networks.convert import Converted, convert, expand_parts
@@ -59,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
         zero_terminal_snr=args.ztsnr,
         nonfinite="keep" if args.keep_nonfinite else "refuse",
     )
-    done = convert(args.file, args.out, change, mapped=args.mmap, progress=line)
+    out = args.out if args.layout == "diffusers" else new_file(args.out, "a checkpoint")
+    done = convert(args.file, out, change, mapped=args.mmap, progress=line)
     line.clear()
     print(json.dumps(_data(done), indent=1) if args.json else _text(args.out, done))
     return 0

@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from enogu.cli.output import new_file
 from enogu.cli.parser import Parser
 from enogu.cli.progress import ProgressLine
 from enogu.cli.table import table
@@ -64,10 +65,8 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
     ).spelt_out(Path(), bound)
     files = {**bound, **found}
-    if args.out.exists():
-        raise Refused(f"{args.out} exists; choose another name or remove it first")
     line = ProgressLine("extract", sys.stderr)
-    done = extract(config, files, args.out, threads=os.cpu_count() or 1, progress=line)
+    done = extract(config, files, new_file(args.out, "an adapter"), threads=os.cpu_count() or 1, progress=line)
     line.clear()
     print(json.dumps(_data(done), indent=1) if args.json else _text(args.out, done))
     return 0

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from enogu.cli.output import new_file
 from enogu.cli.parser import Parser
 from enogu.cli.progress import ProgressLine
 from enogu.core.networks.header import open_read
@@ -183,8 +184,4 @@ def _known_hashes() -> KnownHashes:
 def _out(out: Path | None) -> Path:
     if out is None:
         raise Refused("say where to write with -o OUT, or look first with --plan")
-    if out.suffix != ".safetensors":
-        raise Refused(f"{out}: a merge is written as safetensors, which UIs know by the ending: -o {out}.safetensors")
-    if out.exists():
-        raise Refused(f"{out} exists; choose another name or remove it first")
-    return out
+    return new_file(out, "a merge")
