@@ -23,12 +23,12 @@ ADJUSTED = tuple(
 SMALLER = re.compile(r"(IN|OUT|M)\d{3,}")  # blocks within blocks of its extended SDXL, IN410
 
 
-def kept(made: Mapping[str, Any], header: Header, blocks: Sequence[str], *, skip_vae: bool) -> str:
+def kept(made: Mapping[str, Any], header: Header, blocks: Sequence[str]) -> str:
     """Return block weights that are 1 where SuperMerger merges and 0 where A stays; nothing if it merges all."""
     choice = next((word for word in CHOICES if any(made.get(word) or [])), "")
     default, hit = ("0", "1") if choice == "Include" else ("1", "0")
     slots, words = _chosen([str(each) for each in made.get(choice) or []], blocks)
-    named = {name: hit for name in slots if name != BASE} | ({VAE: "0"} if skip_vae else {})
+    named = {name: hit for name in slots if name != BASE}
     rules = [*(f":{word}:{hit}" for word in words), *(f":{word}:0" for word in _passed_over(header))]
     if not named and not rules and BASE not in slots:
         return ""

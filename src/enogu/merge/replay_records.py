@@ -9,6 +9,8 @@ from enogu.merge.config import MergeConfig
 
 DTYPE_WORDS = {"F32": "fp32", "F16": "fp16", "BF16": "bf16"}
 
+STEP = re.compile(r"alpha|beta|kept|vae|mixed|step\d+")  # names that replayed formulas give to their own steps
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -46,7 +48,7 @@ class Names:
                 return name
         stem = wanted.title.replace("\\", "/").rpartition("/")[2].split(" [")[0].removesuffix(".safetensors")
         plain = re.sub(r"\W+", "_", stem.removesuffix(".ckpt"), flags=re.ASCII).strip("_").lower() or "model"
-        plain = f"m_{plain}" if not plain[0].isalpha() else plain
+        plain = f"m_{plain}" if not plain[0].isalpha() or STEP.fullmatch(plain) else plain
         taken = [name for name in self.wanted if re.fullmatch(rf"{plain}(_\d+)?", name)]
         name = f"{plain}_{len(taken) + 1}" if taken else plain
         self.wanted[name] = wanted

@@ -5,10 +5,10 @@ from typing import Any
 
 from enogu.core.networks.header import Header
 from enogu.core.records.errors import Refused, unknown
-from enogu.merge.blocks import BASE, block_names
+from enogu.merge.blocks import BASE, VAE, block_names
 from enogu.merge.config import MergeConfig
 from enogu.merge.lineage import WEBUI_PARENTS
-from enogu.merge.replay_kept import CHOICES, kept
+from enogu.merge.replay_kept import kept
 from enogu.merge.replay_records import Names, Replay, Wanted, stored_dtype
 from enogu.merge.rules import read_rules
 
@@ -86,7 +86,13 @@ def _supermerger(made: Mapping[str, Any], names: Names, known: Mapping[str, Any]
         if greek in template
     }
     merged = template.format(**letters, alpha="alpha", beta="beta")
-    if chosen := kept(made, header, blocks, skip_vae="cosine" in calc):
+    chosen = kept(made, header, blocks)
+    if "cosine" in calc:  # never of the VAE; what is left out elsewhere belongs to the range of likenesses
+        number = "kept*alpha - 1e15*(1 - kept)" if chosen else "alpha"  # so low, a is taken whatever the likeness
+        steps |= {**({"kept": chosen} if chosen else {}), "vae": f"blocks(0, {VAE}=1)"}
+        steps |= {"mixed": template.format(**letters, alpha=number)}
+        merged = f"vae*{letters['a']} + (1 - vae)*mixed"
+    elif chosen:
         steps |= {"kept": chosen, "mixed": merged}
         merged = f"(1 - kept)*{letters['a']} + kept*mixed"
     formula = "".join(f"{name} = {text}\n" for name, text in steps.items()) + merged
@@ -104,8 +110,6 @@ def _unlike(made: Mapping[str, Any], mode: str, calc: str) -> str:
         return (
             "it computes with B - C there as if that were B" if mode == "Add" else "it computes with B instead of B - C"
         )
-    if "cosine" in calc and any(any(made.get(word) or []) for word in CHOICES):
-        return "the range of its likenesses is that of all tensors, also of those which Include or Exclude leave out"
     return ""
 
 
