@@ -123,6 +123,19 @@ def test_a_folder_is_merged_like_the_file_that_it_came_from(tmp_path: Path) -> N
     assert main(asked) == 0
 
 
+def test_a_folder_differs_in_nothing_from_the_file_that_it_came_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_tensors(tmp_path / "a", tensors("mini-sdxl"), {})
+    convert(tmp_path / "a", tmp_path / "folder", Conversion(layout="diffusers"))
+    convert(tmp_path / "a", tmp_path / "eight", Conversion(dtype="fp8_e4m3fn", scaled="comfy"))
+    for other, most in (("folder", 0.0), ("eight", 0.05)):
+        assert main(["inspect", "--json", str(tmp_path / "a"), str(tmp_path / other)]) == 0
+        groups = json.loads(capsys.readouterr().out)["groups"]
+        assert 0.0 <= max(group["relative"] for group in groups) <= most
+        assert sum(group["tensors"] for group in groups) == len(layout("mini-sdxl").shapes) - 1  # logit_scale
+
+
 def test_what_has_no_place_is_dropped_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_tensors(tmp_path / "a", {**tensors("mini-sd1"), "model_ema.decay": torch.ones(())}, {})
     assert main(["convert", str(tmp_path / "a"), "-o", str(tmp_path / "out"), "--layout", "diffusers"]) == 0
