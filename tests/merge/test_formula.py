@@ -18,8 +18,9 @@ UNET, TEXT, VAE = pico.unet("IN04"), pico.TEXT, pico.VAE
 
 def meaning(formula: str, key: str = UNET) -> dict[str, float]:
     result = Meaning(parse(formula), MODELS, BLOCKS, key).result
-    assert all(isinstance(node, Model) for node, _ in result.terms)
-    return {str(node): pytest.approx(value) for node, value in result.terms}
+    models = [(node, value) for node, value in result.terms if isinstance(node, Model)]
+    assert len(models) == len(result.terms)
+    return {node.name: pytest.approx(value) for node, value in models}
 
 
 @pytest.mark.parametrize(
@@ -73,6 +74,7 @@ def test_components_are_chosen_key_by_key() -> None:
         ("a + b", r"sum to 2, not to 1; .*divide by 2.*a \+ \(b - ancestor\).*amplify"),
         ("0.33*a + 0.33*b + 0.33*c", "sum to 0.99"),
         ("a - b", "is a difference of models.*add it to one"),
+        ("'tuned 2' - b", r'BASE \+ \("tuned 2" - b\)'),
         ("mean(a - b, c - b)", "is a difference of models"),
         ("mean(a, b - c)", "not both at once"),
         ("add_difference(a - b, b, c)", r"a takes a weight; a - b has coefficients that sum to 0"),

@@ -91,6 +91,16 @@ def test_a_misspelt_preset_is_no_model(recipe: Path, capsys: pytest.CaptureFixtu
         assert "unknown preset of block weights 'GRAD_W'; did you mean 'GRAD_V'?" in capsys.readouterr().err
 
 
+def test_a_large_pool_is_told_in_short_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = pico.write(tmp_path, **{f"x{i:02d}": pico.tensors(i % 9) for i in range(40)})
+    lines = shown(capsys, "merge", "mean('x*')", *(f"{name}={path}" for name, path in files.items()), "--plan")
+    assert lines[0].endswith("x10, x11 and 28 more")
+    assert max(map(len, lines)) < 320
+    assert "x00, x09, x18, x27, x36 look the same: one model counts 5 times" in " ".join(lines)
+    keyed = shown(capsys, "merge", "mean('x*')", *(f"{n}={path}" for n, path in files.items()), "--plan", "--keys")
+    assert any(line.endswith("+ 0.025*x39") for line in keyed)
+
+
 def test_licences_are_told_by_holder_and_handed_on_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = {name: tmp_path / f"{name}.safetensors" for name in "abcm"}
     for seed, (name, licence) in enumerate({"a": "Rail", "b": "Fair", "c": "Rail"}.items()):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from enogu.merge.method import Method
+from enogu.merge.wording import spelt
 
 TOLERANCE = 1e-6  # coefficients such as 0.1 + 0.2 + 0.7 do not sum to 1 exactly
 
@@ -22,8 +23,8 @@ class Model:
         return self.name
 
     def __str__(self) -> str:
-        """Return the name."""
-        return self.name
+        """Return the name as a maker would write it."""
+        return spelt(self.name)
 
 
 @dataclass(frozen=True)

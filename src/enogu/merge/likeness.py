@@ -15,6 +15,7 @@ from enogu.merge.plan import Plan
 
 TENSORS = 8  # looked at per component
 ELEMENTS = 1 << 14  # looked at per tensor
+SHOWN = 6  # names that a warning lists
 STRANGERS = 0.8  # fine-tunes of one model stay above this cosine; models that share none are near 0
 SAME = 1e-2  # relative difference below which two parts are one part in two dtypes
 
@@ -101,7 +102,8 @@ def _twins(plan: Plan, rows: Mapping[str, Tensor]) -> Iterator[str]:
         alike.setdefault(hash(rows[name].numpy().tobytes()), []).append(name)
     for names in alike.values():
         if len(names) > 1:
-            yield f"{', '.join(names)} look the same: one model counts {len(names)} times"
+            listed = ", ".join(names[:SHOWN]) + " ..." * (len(names) > SHOWN)
+            yield f"{listed} look the same: one model counts {len(names)} times"
 
 
 def _differing(plan: Plan, part: str, rows: Mapping[str, Tensor]) -> Iterator[str]:

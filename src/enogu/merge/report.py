@@ -1,12 +1,14 @@
 """A plan for people and programs: what becomes of each component, each block, each tensor."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from enogu.core.networks.header import CODES
 from enogu.core.networks.keys import COMPONENTS, NAMES, place
 from enogu.merge.plan import AS_IT_IS, KeyPlan, Plan
 
+LONG, MANY = 240, 12  # characters of a value and names of models that a line shows
 ORDER = ("TIME", "LABEL", "IN", "M", "OUT", "HEAD")
 
 
@@ -51,7 +53,7 @@ def key_lines(plan: Plan) -> list[str]:
 
 def text(plan: Plan) -> str:
     """Return a plan as lines: sizes, components (by block where the formula differs), warnings."""
-    lines = [f"{len(plan.kept):,} tensors, {plan.out_bytes / 2**20:,.1f} MiB, from {', '.join(plan.sources)}"]
+    lines = [f"{len(plan.kept):,} tensors, {plan.out_bytes / 2**20:,.1f} MiB, from {_listed(plan.sources)}"]
     for name in COMPONENTS:
         lines += [f"  {NAMES[name]}: {line}" for line in component(plan, name)]
     lines += [f"  predicts: {plan.objective}"] if plan.objective.told else []
@@ -68,9 +70,19 @@ def component(plan: Plan, name: str) -> list[str]:
         groups.setdefault((f"{item.action} {_what(item)}", CODES[item.spec.dtype]), []).append(block)
     fates = Counter(what for what, _ in groups)
     return [
-        f"{_named(blocks)}{len(blocks):,} {what}" + (f", in {dtype}" if fates[what] > 1 or what[:4] == "cast" else "")
+        f"{_named(blocks)}{len(blocks):,} {_brief(what)}"
+        + (f", in {dtype}" if fates[what] > 1 or what[:4] == "cast" else "")
         for (what, dtype), blocks in groups.items()
     ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= MANY else f"{', '.join(names[:MANY])} and {len(names) - MANY} more"
+
+
+def _brief(what: str) -> str:
+    """Return what becomes of a tensor at a length that can be read; the rows of tensors have all of it."""
+    return what if len(what) <= LONG else f"{what[:LONG].rpartition(' ')[0]} ... ({len(what):,} characters)"
 
 
 def _chosen(item: KeyPlan) -> bool:
