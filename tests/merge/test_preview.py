@@ -67,7 +67,7 @@ def test_a_merge_of_a_merge_is_planned_before_it_is_made(recipe: Path, capsys: p
     recipe.write_text(RECIPE + AGAIN)
     lines = shown(capsys, "plan", str(recipe))
     again = lines[lines.index("merge.again") :]
-    assert any(line.startswith("note: half: not made yet, taken to be like b") for line in again)
+    assert any(line.startswith("note: half: not made yet, known from the plan above") for line in again)
     assert "UNet: 27 merged as 0.5*b + half - 0.5*a" in again
     assert main(["run", str(recipe), "half"]) == 0
     lines = shown(capsys, "plan", str(recipe))
@@ -119,6 +119,24 @@ def test_what_is_written_in_two_dtypes_says_which(recipe: Path, capsys: pytest.C
     lines = shown(capsys, "plan", str(recipe))
     wide = "UNet: 3 merged as 0.5*a + 0.5*b, in F16"
     assert [line for line in lines if line.startswith("UNet")] == [wide, "UNet: 24 merged as 0.5*a + 0.5*b, in F8_E4M3"]
+
+
+def test_a_merge_of_merges_is_sized_and_timed_before_they_are_made(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = '[merge.more]\nformula = "0.5*half + 0.5*other"\n'
+    recipe.write_text(RECIPE + '[merge.other]\nformula = "b"\n' + more)
+    assert main(["plan", str(recipe), "--json"]) == 0
+    before = json.loads(capsys.readouterr().out)[-1]
+    assert before["id"] == "merge.more"
+    assert before["preview"]["note"].startswith("half, other: not made yet, known from the plan above;")
+    assert before["seconds"] > 0.0
+    assert main(["run", str(recipe), "half", "other"]) == 0
+    capsys.readouterr()
+    assert main(["plan", str(recipe), "--json"]) == 0
+    after = json.loads(capsys.readouterr().out)[-1]
+    assert before["preview"]["keys"] == after["preview"]["keys"]
+    assert before["preview"]["bytes"] == after["preview"]["bytes"]
 
 
 def test_what_reads_an_adapter_to_come_says_so(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:

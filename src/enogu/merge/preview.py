@@ -1,7 +1,7 @@
 """A merge before it is run: what becomes of every tensor, what to beware of, what it will cost."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,13 @@ class Preview:
     plan: Plan
     costs: Costs | None
     memory: int  # bytes at most
+    sample: Path | None  # a model's file, which stands in for one that is not made yet when times are taken
     note: str = ""
+
+    @property
+    def header(self) -> Header:
+        """Return the header that the result will have, without its metadata."""
+        return Header(layout({key: item.spec for key, item in self.plan.kept.items()}), {}, 0)
 
     @property
     def seconds(self) -> float | None:
@@ -58,40 +64,68 @@ class Preview:
 def preview(config: MergeConfig, files: Mapping[str, Path], out: Path | None, *, threads: int) -> Preview:
     """Return what a merge of files will do, from headers and a few tensors."""
     plan, _ = planned(config, files)
-    return Preview(plan, costs(plan, files, out, threads=threads), peak_bytes(plan, threads))
+    cost = costs(plan, files, out, threads=threads)
+    return Preview(plan, cost, peak_bytes(plan, threads), files[plan.models[0]])
 
 
 def preview_in_recipe(
-    config: MergeConfig, models: Mapping[str, Path], *, family: str, folder: Path, threads: int
+    config: MergeConfig,
+    models: Mapping[str, Path],
+    *,
+    family: str,
+    folder: Path,
+    threads: int,
+    seen: Mapping[str, Preview],
 ) -> Preview | None:
-    """Return the same of a recipe's merge that writes beneath a folder, or nothing where no header tells."""
+    """Return the same of a recipe's merge that writes beneath a folder, or nothing where no header tells.
+
+    `seen` are the previews of the models that are merges to come.
+    """
     out = folder / "model.safetensors" if os.access(folder, os.W_OK) else None
     missing = [name for name, path in models.items() if not path.exists()]
     if not missing:
         return preview(config, models, out, threads=threads)
-    foreseen = _foreseen(config, models, family)
+    known = {name: each.header for name, each in seen.items() if name in missing}
+    foreseen = _foreseen(config, models, family, known=known)
     if foreseen is None:
         return None
     plan, like = foreseen
+    samples = [models[like]] if like and like not in missing else [each.sample for each in seen.values() if each.sample]
     cost = None
-    if like:  # its file stands in for those that are missing, too
-        files = {name: models[like] if name in missing else path for name, path in models.items()}
-        read = sum(path.stat().st_size for name in plan.sources for path in files_of(files[name]))
-        cost = replace(costs(plan, files, out, threads=threads), read_bytes=read)
-    taken = f"{', '.join(missing)}: not made yet, taken to be like {like or f'any {family} in fp32'}"
-    note = f"{taken}; how like the weights of the models are is told when all are there"
-    return Preview(plan, cost, peak_bytes(plan, threads), note)
+    if samples and _holds(samples[0], plan):
+        files = {name: samples[0] if name in missing else path for name, path in models.items()}
+        sizes = {name: sum(file.stat().st_size for file in files_of(path)) for name, path in files.items()}
+        sizes |= {name: each.plan.out_bytes for name, each in seen.items() if name in missing}
+        cost = replace(costs(plan, files, out, threads=threads), read_bytes=sum(sizes[name] for name in plan.sources))
+    note = _unmade(missing, seen, like or f"any {family} in fp32")
+    return Preview(plan, cost, peak_bytes(plan, threads), samples[0] if samples else None, note)
+
+
+def _holds(sample: Path, plan: Plan) -> bool:
+    """Return whether a file has every tensor that is computed, so that times can be taken from it."""
+    tensors = read_headers({"": sample})[""].tensors
+    return all(item.key in tensors for item in plan.kept.values() if item.action == "merged")
+
+
+def _unmade(missing: Sequence[str], seen: Mapping[str, Preview], like: str) -> str:
+    unseen = [name for name in missing if name not in seen]
+    merges = [name for name in missing if name in seen]
+    told = [f"{', '.join(merges)}: not made yet, known from the plan above"] if merges else []
+    told += [f"{', '.join(unseen)}: not made yet, taken to be like {like}"] if unseen else []
+    return "; ".join([*told, "how like the weights of the models are is told when all are there"])
 
 
 def foresee(config: MergeConfig, models: Mapping[str, Path], *, family: str) -> None:
     """Refuse by headers what `merge` would."""
-    _foreseen(config, models, family)
+    _foreseen(config, models, family, known={})
 
 
-def _foreseen(config: MergeConfig, models: Mapping[str, Path], family: str) -> tuple[Plan, str] | None:
-    """Return a plan, and the name of the model that those not made yet stand for: nothing if it is a bare layout."""
-    headers = read_headers({name: path for name, path in models.items() if path.exists()})
-    like = next((name for name, header in headers.items() if not isinstance(header, AdapterHeader)), "")
+def _foreseen(
+    config: MergeConfig, models: Mapping[str, Path], family: str, *, known: Mapping[str, Header]
+) -> tuple[Plan, str] | None:
+    """Return a plan, and the model that stands for those of which nothing is known: no name if it is a bare layout."""
+    headers = {**known, **read_headers({name: path for name, path in models.items() if path.exists()})}
+    like = next((name for name in models if name in headers and not isinstance(headers[name], AdapterHeader)), "")
     if not like and family not in layouts():
         return None
     stands = headers[like] if like else _bare(family)

@@ -63,7 +63,11 @@ def previews(plan: Plan, *, threads: int) -> Previews:
     for id, task in plan.tasks.items():
         if task.stage.traits.preview and not task.done():
             tell, models = load(task.stage.traits.preview), plan.models(id)
-            settings = {"family": family, "folder": folder, "threads": threads}
+            merges = {
+                edge.name: found.get(edge.source.stage) for edge in plan.graph.edges[id] if edge.field == "models"
+            }
+            seen = {name: preview for name, preview in merges.items() if preview}
+            settings = {"family": family, "folder": folder, "threads": threads, "seen": seen}
             found[id] = None if models is None else tell(task.stage.config, models, **settings)
     return found
 

@@ -25,7 +25,7 @@ class Kind:
     adapter: bool = False  # whether that is an adapter
     checkpoints: str = ""  # the folder of those that it takes on the way: NAME@IMAGES means one of them
     foresee: str = ""  # foresee(config, models, family): refuse before any work what the files at hand do not allow
-    preview: str = ""  # preview(config, models, family, folder, threads): what it would do (recipe/forecast.py)
+    preview: str = ""  # preview(config, models, family, folder, threads, seen): what it would do (recipe/forecast.py)
     reads_all: bool = False  # given every other stage of the recipe
     paths: tuple[str, ...] = ()  # settings that are paths from the recipe; hashed as a file's content, a folder's name
 
