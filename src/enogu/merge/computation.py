@@ -13,12 +13,12 @@ from torch import Tensor
 from enogu.core.networks.fp8 import DTYPES, narrow
 from enogu.core.networks.stream import as_bytes
 from enogu.core.records.errors import Failed
-from enogu.merge.evaluate import Asked, Cut, Evaluation, asked, cuts, must_measure, surveying, unit
+from enogu.merge.evaluate import Asked, Cut, Evaluation, Passes, asked, cuts, must_measure, surveying, unit
 from enogu.merge.inputs import Input
 from enogu.merge.plan import KeyPlan, Plan
 from enogu.merge.slabs import Part
 
-PIECE = 1 << 16  # elements: what is at work on them stays in a core's own cache
+PIECE = 1 << 18  # elements: what is at work on them stays in a core's own cache
 PRECISION: Mapping[str, torch.dtype] = {"fp32": torch.float32, "fp64": torch.float64}
 
 
@@ -45,10 +45,10 @@ class Computation:
         together = unit(item.result, item.spec.shape)
         return max(self.piece // together, 1) * together
 
-    def measured(self, item: KeyPlan, pieces: Callable[[], Iterator[Cut]]) -> Evaluation:
+    def measured(self, item: KeyPlan, pieces: Callable[[], Iterator[Cut]], readers: Mapping[str, Input]) -> Evaluation:
         """Let the methods of a tensor see all of it."""
-        evaluation = self._evaluation(item)
-        evaluation.measure(item.result, pieces)
+        evaluation, shape = self._evaluation(item), item.spec.shape
+        evaluation.measure(item.result, Passes(pieces, readers, math.prod(shape), unit(item.result, shape)))
         return evaluation
 
     def _evaluation(self, item: KeyPlan) -> Evaluation:
@@ -74,7 +74,7 @@ class Computation:
         item = self.plan.kept[key]
         ends = list(cuts(0, math.prod(item.spec.shape), self.step(item)))
         with one_thread_each():
-            evaluation = self.measured(item, lambda: (Cut(*end, readers) for end in ends))
+            evaluation = self.measured(item, lambda: (Cut(*end, readers) for end in ends), readers)
             for end in ends:
                 cut = Cut(*end, readers)
                 value = copied(item, cut) if item.action == "copied" else evaluation.value(item.result, cut)

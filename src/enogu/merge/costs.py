@@ -14,7 +14,7 @@ from enogu.core.networks.direct import BLOCK_BYTES, BLOCKS, BlockWriter, DirectF
 from enogu.core.networks.folder import files_of
 from enogu.merge.algebra import Adapted, Applied, Combination
 from enogu.merge.computation import PIECE, Computation
-from enogu.merge.engine import MEMORY
+from enogu.merge.engine import memory_for
 from enogu.merge.evaluate import unit
 from enogu.merge.inputs import Input, open_inputs
 from enogu.merge.plan import KeyPlan, Plan
@@ -80,7 +80,7 @@ def peak_bytes(plan: Plan, threads: int) -> int:
     """Return the most memory that a merge of a plan takes, the program itself included."""
     merged = [item for item in plan.kept.values() if item.action == "merged"]
     work = max((_at_work(item) for item in merged), default=0)
-    return PROGRAM + MEMORY + MEMORY // 2 + (BLOCKS + 2) * BLOCK_BYTES + threads * work
+    return PROGRAM + memory_for(plan) + (BLOCKS + 2) * BLOCK_BYTES + threads * work
 
 
 def _at_work(item: KeyPlan) -> int:

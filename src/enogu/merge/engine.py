@@ -10,23 +10,24 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from enogu.core.networks.direct import DirectFile
+from enogu.core.networks.direct import ALIGNMENT, DirectFile, room
 from enogu.core.networks.folder import files_of
 from enogu.core.networks.identity import sha256_of
 from enogu.core.networks.stream import StreamWriter, Written, as_bytes, open_writer
 from enogu.core.records.known_hashes import KnownHashes, mark_of
 from enogu.core.records.progress import Progress, silent
 from enogu.merge.computation import PIECE, PRECISION, Computation, copied, measured_before, one_thread_each
-from enogu.merge.evaluate import Cut, Evaluation
+from enogu.merge.evaluate import Cut, Evaluation, must_measure
 from enogu.merge.fingerprint import Fingerprint
 from enogu.merge.inputs import open_inputs
 from enogu.merge.plan import KeyPlan, Plan
-from enogu.merge.slabs import Loaded, Loader, Memory, Part, Slab
+from enogu.merge.slabs import Loaded, Loader, Part, Ring, Slab
 
-MEMORY = 160 << 20  # bytes of inputs that wait, are computed or are hashed
+MEMORY = 160 << 20  # bytes of inputs and results that wait, are computed or are hashed
+MEASURING = 240 << 20  # the same where tensors are measured first: what fits in thrice is read once
 MAX_THREADS = 8  # more only wait for the disk
 READERS = 2  # slabs read at once: one read leaves a disk idle between its blocks
-AHEAD = 2  # tensors that are measured before they are computed
+AHEAD = 1  # tensors too large to stay that are measured before they are computed
 
 Describe = Callable[[Mapping[str, str]], Mapping[str, str]]
 
@@ -47,7 +48,7 @@ class Engine:
 
     threads: int = 2
     piece: int = PIECE
-    memory: int = MEMORY
+    memory: int = 0  # 0: as much as the plan needs
     known: KnownHashes = field(default_factory=KnownHashes)  # parents that need not be hashed again
     progress: Progress = silent
 
@@ -64,49 +65,59 @@ class Engine:
             writer = stack.enter_context(open_writer(out, specs, describe(unknown)))
             loader = Loader(readers, direct)
             threads = max(1, min(self.threads, MAX_THREADS))
-            crew = stack.enter_context(_crew(threads))
+            crew = stack.enter_context(_crew(threads, measuring=measures(plan)))
             hashes = Hashes(plan, loader, used, crew=crew, known=self.known)
             computation = Computation(plan, self.piece).surveyed(readers)
-            self._write(_Run(computation, loader, crew, self.memory // _slots(threads)), hashes, writer)
+            memory = self.memory or memory_for(plan)
+            self._write(_Run(computation, loader, crew, memory), hashes, writer)
             writer.metadata = describe(hashes.finish())
         assert writer.written is not None
         return writer.written
 
     def _write(self, run: "_Run", hashes: "Hashes", writer: StreamWriter) -> None:
-        slots = _slots(run.crew.threads)
         flight: deque[_Flight] = deque()
-        free = [(Memory(run.nbytes), Memory(run.nbytes)) for _ in range(slots)]
+        ring = Ring(run.memory)
         total, done = run.computation.plan.out_bytes, 0
         for slab in run.slabs():
-            if not free:
-                done += self._land(flight.popleft(), writer, free)
+            read = run.loader.nbytes(slab)
+            while (memory := ring.lend(read + run.room(slab))) is None:
+                done += self._land(flight.popleft(), writer, ring)
                 self.progress(done >> 20, total >> 20, "MiB")
-            memory, out = free.pop()
-            loaded = run.crew.read.submit(run.loader.load, slab, memory)
-            computed = run.crew.compute.submit(run.compute, loaded, out)
-            flight.append(_Flight(computed, hashes.feed(loaded), (memory, out)))
+            loaded = run.crew.read.submit(run.loader.load, slab, memory[:read])
+            measured = run.crew.measure.submit(run.measure, loaded) if run.measures(slab) else None
+            computed = run.crew.compute.submit(run.compute, loaded, measured, memory[read:])
+            flight.append(_Flight(computed, hashes.feed(loaded)))
         while flight:
-            done += self._land(flight.popleft(), writer, free)
+            done += self._land(flight.popleft(), writer, ring)
             self.progress(done >> 20, total >> 20, "MiB")
 
-    def _land(self, flight: "_Flight", writer: StreamWriter, free: list[tuple[Memory, Memory]]) -> int:
+    def _land(self, flight: "_Flight", writer: StreamWriter, ring: Ring) -> int:
         written = 0
         for part, data in flight.computed.result():
             writer.write(part.item.key, data, offset=part.start * part.item.spec.dtype.itemsize)
             written += len(data)
         for hashed in flight.hashed:
             hashed.result()
-        free.append(flight.memory)
+        ring.take_back()
         return written
+
+
+def measures(plan: Plan) -> bool:
+    """Return whether a tensor of a plan must be seen whole before it is merged."""
+    return any(item.action == "merged" and must_measure(item.result) for item in plan.kept.values())
+
+
+def memory_for(plan: Plan) -> int:
+    """Return how many bytes of inputs and results a merge holds."""
+    return MEASURING if measures(plan) else MEMORY
 
 
 @dataclass(frozen=True)
 class _Flight:
-    """A slab under way: what is computed of it, who else looks at its bytes, where they lie."""
+    """A slab under way: what is computed of it, and who else looks at its bytes."""
 
     computed: Future[list[tuple[Part, memoryview]]]
     hashed: list[Future[None]]
-    memory: tuple[Memory, Memory]
 
 
 @dataclass(frozen=True)
@@ -120,13 +131,11 @@ class Crew:
     hashing: tuple[ThreadPoolExecutor, ...]  # one thread each, so that a file's bytes come in order
 
 
-def _slots(threads: int) -> int:
-    return threads + READERS
-
-
 @contextmanager
-def _crew(threads: int) -> Iterator[Crew]:
-    pools = [ThreadPoolExecutor(size) for size in (READERS, threads, threads, *[1] * threads)]
+def _crew(threads: int, *, measuring: bool) -> Iterator[Crew]:
+    measure = max(threads // 2, 1)  # threads of short operations hold each other up, so there are no more than need be
+    compute = max(threads - measure, 1) if measuring else threads
+    pools = [ThreadPoolExecutor(size) for size in (READERS, measure, compute, *[1] * threads)]
     try:
         yield Crew(threads, read=pools[0], measure=pools[1], compute=pools[2], hashing=tuple(pools[3:]))
     finally:
@@ -172,14 +181,13 @@ class _Run:
     computation: Computation
     loader: Loader
     crew: Crew
-    nbytes: int  # that a slab takes
+    memory: int  # bytes of all slabs under way
     _evaluations: dict[str, Future[Evaluation]] = field(default_factory=dict)
-    _spare: list[tuple[Memory, Memory]] = field(default_factory=list)
 
     def slabs(self) -> Iterator[Slab]:
         """Yield every slab; tensors of several slabs are measured a few ahead of being computed."""
         items = [item for item in self.computation.plan.kept.values() if math.prod(item.spec.shape)]
-        slabs = list(self._slabs(items, self.nbytes))
+        slabs = list(self._slabs(items, self.memory // (self.crew.threads + READERS), whole=self.memory // 3))
         firsts = [[part.item for part in slab.parts if part.start == 0 and measured_before(part)] for slab in slabs]
         large, begun = [item for items in firsts for item in items], 0
         for slab, first in zip(slabs, firsts, strict=True):
@@ -188,32 +196,62 @@ class _Run:
                 self._evaluations[item.key] = self.crew.measure.submit(self._measured, item)
             yield slab
 
-    def compute(self, loading: Future[Loaded], memory: Memory) -> list[tuple[Part, memoryview]]:
-        """Return the bytes of a slab as they go into the file."""
-        loaded = loading.result()
-        parts = loaded.slab.parts
-        rooms = memory.take([_room(part) for part in parts])
-        return [(part, self._part(loaded, part, here)) for part, here in zip(parts, rooms, strict=True)]
+    def measures(self, slab: Slab) -> bool:
+        """Return whether there is anything for `measure` to do."""
+        return any(map(_measured_here, slab.parts))
 
-    def _part(self, loaded: Loaded, part: Part, memory: memoryview) -> memoryview:
+    def room(self, slab: Slab) -> int:
+        """Return how much memory `compute` needs."""
+        return -(-sum(map(_room, slab.parts)) // ALIGNMENT) * ALIGNMENT
+
+    def measure(self, loading: Future[Loaded]) -> Mapping[str, Evaluation]:
+        """Measure the tensors that a slab has whole."""
+        loaded = loading.result()
+        return {part.item.key: self._seen(loaded, part) for part in loaded.slab.parts if _measured_here(part)}
+
+    def compute(
+        self, loading: Future[Loaded], measuring: Future[Mapping[str, Evaluation]] | None, memory: memoryview
+    ) -> list[tuple[Part, memoryview]]:
+        """Return the bytes of a slab as they go into the file."""
+        measured = measuring.result() if measuring else {}
+        loaded, done = loading.result(), []
+        for part in loaded.slab.parts:
+            here, memory = memory[: _room(part)], memory[_room(part) :]
+            done.append((part, self._part(loaded, part, measured, memory=here)))
+        return done
+
+    def _part(
+        self, loaded: Loaded, part: Part, measured: Mapping[str, Evaluation], *, memory: memoryview
+    ) -> memoryview:
         item = part.item
         if item.action == "copied":
             return as_bytes(copied(item, Cut(part.start, part.stop, loaded.readers)))
-        pieces = partial(loaded.cuts, part, self.computation.step(item))
-        before = measured_before(part)
-        evaluation = self._evaluations[item.key].result() if before else self.computation.measured(item, pieces)
-        return self.computation.fill(part, pieces(), evaluation, memory=memory)
+        if measured_before(part):
+            evaluation = self._evaluations[item.key].result()
+        else:
+            evaluation = measured.get(item.key) or self._seen(loaded, part)
+        return self.computation.fill(part, self._pieces(loaded, part), evaluation, memory=memory)
+
+    def _seen(self, loaded: Loaded, part: Part) -> Evaluation:
+        return self.computation.measured(part.item, partial(self._pieces, loaded, part), loaded.readers)
+
+    def _pieces(self, loaded: Loaded, part: Part) -> Iterator[Cut]:
+        return loaded.cuts(part, self.computation.step(part.item))
 
     def _measured(self, item: KeyPlan) -> Evaluation:
-        memory = self._spare.pop() if self._spare else (Memory(self.nbytes), Memory(self.nbytes))
-        slabs, step = list(self._slabs([item], self.nbytes // 2)), self.computation.step(item)
-        passes = partial(self.loader.passes, slabs, step, memory, pool=self.crew.read)
-        evaluation = self.computation.measured(item, passes)
-        self._spare.append(memory)
-        return evaluation
+        step = self.computation.step(item)
+        slabs = list(self._slabs([item], self.memory // 16, whole=0))
+        most = max(map(self.loader.nbytes, slabs))
+        passes = partial(self.loader.passes, slabs, step, (room(most), room(most)), pool=self.crew.read)
+        return self.computation.measured(item, passes, self.loader.readers)
 
-    def _slabs(self, items: list[KeyPlan], nbytes: int) -> Iterator[Slab]:
-        return self.loader.slabs(items, {item.key: self.computation.step(item) for item in items}, nbytes=nbytes)
+    def _slabs(self, items: list[KeyPlan], nbytes: int, *, whole: int) -> Iterator[Slab]:
+        steps = {item.key: self.computation.step(item) for item in items}
+        return self.loader.slabs(items, steps, nbytes=nbytes, whole=whole)
+
+
+def _measured_here(part: Part) -> bool:
+    return part.whole and part.item.action == "merged" and must_measure(part.item.result)
 
 
 def _room(part: Part) -> int:

@@ -14,6 +14,9 @@ from enogu.merge.inputs import Input
 from enogu.merge.method import Method
 from enogu.merge.stretch import Stretch
 
+SAMPLED, LEAST, MOST = 64, 1 << 12, 1 << 16  # a sample has one of so many elements, within bounds
+PLACES = 64  # of a tensor that a sample is taken from
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -33,6 +36,26 @@ class Cut:
         if model not in self._widened:
             self._widened[model] = self.read(model, key).to(dtype)
         return self._widened[model]
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Ways through a tensor of `count` elements, of which `together` must stay so."""
+
+    all: Callable[[], Iterator[Cut]]
+    readers: Mapping[str, Input]
+    count: int
+    together: int
+
+    def __call__(self, *, sample: bool = False) -> Iterator[Cut]:
+        """Yield all pieces, or a few short ones from all over the tensor."""
+        if not sample:
+            yield from self.all()
+            return
+        wanted = min(max(self.count // SAMPLED, LEAST), MOST)
+        width = -(-wanted // (PLACES * self.together)) * self.together
+        for start in range(0, self.count, max(self.count // PLACES // self.together * self.together, width)):
+            yield Cut(start, min(start + width, self.count), self.readers)
 
 
 @dataclass
@@ -70,7 +93,7 @@ class Evaluation:
         wide = part.to(self.dtype, copy=True)
         return wide if scale == 1.0 else wide.mul_(scale)
 
-    def measure(self, combination: Combination, cuts: Callable[[], Iterator[Cut]]) -> None:
+    def measure(self, combination: Combination, cuts: Passes) -> None:
         """Let every method beneath that must see the whole tensor first do so, innermost first."""
         for node, _ in combination.terms:
             if isinstance(node, Adapted):
@@ -81,13 +104,13 @@ class Evaluation:
                 self.measure(tensor, cuts)
             if node.method.measure is not None:
 
-                def pieces(node: Applied = node) -> Iterator[list[Tensor]]:
-                    for cut in cuts():
+                def pieces(*, sample: bool = False, node: Applied = node) -> Iterator[list[Tensor]]:
+                    for cut in cuts(sample=sample):
                         yield [self._shaped(self.value(t, cut), node) for t in node.tensors]
 
                 self.measured[node] = node.method.measure(pieces, **dict(node.options))
 
-    def _measure_adapted(self, node: Adapted, cuts: Callable[[], Iterator[Cut]]) -> None:
+    def _measure_adapted(self, node: Adapted, cuts: Passes) -> None:
         self.measure(node.weight, cuts)
         if node.measured and node not in self.measured:
             squares: ColumnSquares = {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from importlib import import_module
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Protocol, get_args, get_origin, get_type_hints
 
 from torch import Tensor
 
@@ -30,9 +30,14 @@ Alike = Annotated[Tensor, Space.ALIKE]
 Weights = Annotated[Sequence[Tensor], Space.WEIGHT]
 Deltas = Annotated[Sequence[Tensor], Space.DELTA]
 Alikes = Annotated[Sequence[Tensor], Space.ALIKE]
-
-Pieces = Callable[[], Iterator[list[Tensor]]]  # the arguments, piece by piece; call it again for another pass
 Grain = Literal["linear", "element", "row", "tensor"]
+
+
+class Pieces(Protocol):
+    """The arguments, piece by piece, in memory that nobody else holds; each call is another pass."""
+
+    def __call__(self, *, sample: bool = False) -> Iterator[list[Tensor]]:
+        """Yield all pieces, or short ones from all over the tensor."""
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ def rehearse(method: Method, options: tuple[tuple[str, float | str], ...]) -> No
     tensors = [torch.tensor([[1.0, 2.0], [3.0, 5.0 + i]]) for i in range(sum(counts))]
     tensors = [tensor.reshape(-1) for tensor in tensors] if method.grain == "element" else tensors
 
-    def pieces() -> Iterator[list[Tensor]]:
-        yield list(tensors)
+    def pieces(*, sample: bool = False) -> Iterator[list[Tensor]]:
+        yield [tensor.clone() for tensor in tensors]
 
     given = dict(options)
     arguments = [tensors[:-MANY], tensors[-MANY:]] if method.slots[-1].many else [tensors]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from enogu.core.networks.direct import DirectFile, room, room_for
 from enogu.core.networks.stream import Reader, Span, Window
-from enogu.merge.evaluate import Cut, cuts
+from enogu.merge.evaluate import Cut, cuts, must_measure
 from enogu.merge.inputs import Input
 from enogu.merge.plan import KeyPlan
 
@@ -43,19 +43,37 @@ class Slab:
         return sum((part.stop - part.start) * part.item.spec.dtype.itemsize for part in self.parts)
 
 
-class Memory:
-    """Aligned memory that is used again and again: fresh pages cost as much as the arithmetic on them."""
+class Ring:
+    """Aligned memory, lent piece by piece and given back in the same order.
+
+    It is used again and again, for fresh pages cost as much as the arithmetic on them.
+    """
 
     def __init__(self, nbytes: int) -> None:
-        """Begin with as much as is foreseen; what is not touched costs nothing."""
-        self._room = room(nbytes)
+        """Begin with nothing lent; what is not touched costs nothing."""
+        self._room, self._head = room(nbytes), 0
+        self._lent: deque[int] = deque()  # where each piece begins
 
-    def take(self, sizes: list[int]) -> list[memoryview]:
-        """Return pieces of memory; those of the call before are given up."""
-        if sum(sizes) > len(self._room):
-            self._room = room(sum(sizes))
-        ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
-        return [self._room[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+    def lend(self, nbytes: int) -> memoryview | None:
+        """Return memory, or None as long as too much is lent; what never fits gets its own once nothing is."""
+        start = self._place(nbytes)
+        if start is None:
+            return None
+        self._lent.append(start)
+        self._head = start + nbytes
+        return self._room[start : start + nbytes] if self._head <= len(self._room) else room(nbytes)
+
+    def take_back(self) -> None:
+        """Take the piece back that was lent first."""
+        self._lent.popleft()
+
+    def _place(self, nbytes: int) -> int | None:
+        if not self._lent:
+            return 0
+        tail, wrapped = self._lent[0], self._head <= self._lent[0]
+        if self._head + nbytes <= (tail if wrapped else len(self._room)):
+            return self._head
+        return 0 if nbytes <= tail and not wrapped else None
 
 
 @dataclass(frozen=True)
@@ -84,14 +102,19 @@ class Loader:
     readers: Mapping[str, Input]
     files: Mapping[Path, DirectFile]
 
-    def slabs(self, items: Iterable[KeyPlan], step: Mapping[str, int], *, nbytes: int) -> Iterator[Slab]:
-        """Cut tensors, in their order, into slabs that take about `nbytes` with their result; none splits a `step`."""
+    def slabs(self, items: Iterable[KeyPlan], step: Mapping[str, int], *, nbytes: int, whole: int) -> Iterator[Slab]:
+        """Cut tensors, in their order, into slabs that take about `nbytes` with their result; none splits a `step`.
+
+        A tensor that is measured stays whole up to `whole` bytes, so that it is read once.
+        """
         parts: list[Part] = []
         size = 0
         for item in items:
             width = max(self._width(item), 1)
-            most = max(nbytes // width // step[item.key], 1) * step[item.key]
-            for start, stop in cuts(0, math.prod(item.spec.shape), most):
+            count = math.prod(item.spec.shape)
+            together = item.action == "merged" and must_measure(item.result) and count * width <= whole
+            most = count if together else max(nbytes // width // step[item.key], 1) * step[item.key]
+            for start, stop in cuts(0, count, most):
                 if parts and size + (stop - start) * width > nbytes:
                     yield Slab(tuple(parts))
                     parts, size = [], 0
@@ -100,13 +123,17 @@ class Loader:
         if parts:
             yield Slab(tuple(parts))
 
-    def load(self, slab: Slab, memory: Memory) -> Loaded:
+    def nbytes(self, slab: Slab) -> int:
+        """Return how much memory `load` needs."""
+        return sum(room_for(stop - start) for spans in self.spans(slab).values() for start, stop in spans)
+
+    def load(self, slab: Slab, memory: memoryview) -> Loaded:
         """Read everything that a slab needs."""
-        wanted = [(file, span) for file, spans in self.spans(slab).items() for span in spans]
-        rooms = memory.take([room_for(stop - start) for _, (start, stop) in wanted])
         windows: dict[Path, list[Window]] = {}
-        for (file, (start, stop)), here in zip(wanted, rooms, strict=True):
-            windows.setdefault(file, []).append(Window(start, self.files[file].read(start, stop, here)))
+        for file, spans in self.spans(slab).items():
+            for start, stop in spans:
+                here, memory = memory[: room_for(stop - start)], memory[room_for(stop - start) :]
+                windows.setdefault(file, []).append(Window(start, self.files[file].read(start, stop, here)))
         readers = {
             name: reader.over(windows) if isinstance(reader, Reader) else reader
             for name, reader in self.readers.items()
@@ -114,7 +141,7 @@ class Loader:
         return Loaded(slab, windows, readers)
 
     def passes(
-        self, slabs: Iterable[Slab], step: int, memory: tuple[Memory, Memory], *, pool: Executor
+        self, slabs: Iterable[Slab], step: int, memory: tuple[memoryview, memoryview], *, pool: Executor
     ) -> Iterator[Cut]:
         """Yield the pieces of one tensor's slabs, the next slab read while one is looked at."""
         waiting: deque[Future[Loaded]] = deque()

@@ -15,8 +15,7 @@ from enogu.merge.method import Pieces
 
 BLOCK = 1 << 16  # elements per partial sum
 TRIES = 2  # brackets before the way that cannot fail
-STRIDE = 61  # of the elements that a pass samples; prime, so that no row length divides it
-MARGIN = 4.0  # deviations of a rank in a sample: a miss costs a pass, once in some ten thousand
+MARGIN = 3.0  # deviations of a rank in a fair sample: a miss, once in some hundred tensors, costs a pass
 GATHERED = 1 << 22  # elements of an interval that are kept; where many are equal, histograms need less memory
 CANDIDATES = 1 << 20  # elements that a selection by histograms looks at one by one
 _LADDERS = {  # the bits at which a radix selection's digits begin; the sign is never set
@@ -63,21 +62,20 @@ def cutoffs(pieces: Pieces, keep: float, *, of: Callable[[list[Tensor]], Sequenc
     """Return per result of `of` the value that a share `keep` of its elements reaches: exact, without a sort.
 
     `of` must give numbers of at least 0. At least one element reaches the value, however small the tensor.
-    A sample brackets the value and one pass counts what lies above and looks at what lies within (Floyd and
-    Rivest 1975); where tensors are not alike throughout, a sample of that pass brackets it again.
+    A sample from all over the tensor brackets the value, and one pass counts what lies above and looks at what lies
+    within (Floyd and Rivest 1975). After a miss, that count tells how far the sample is off.
     """
-    probe = [tensor.reshape(-1) for tensor in of(next(iter(pieces())))]
-    samples = [Gathered(tensor.numpy()) for tensor in probe]
+    columns = zip(*(of(piece) for piece in pieces(sample=True)), strict=True)
+    samples = [torch.cat([part.reshape(-1) for part in parts]).numpy() for parts in columns]
+    brackets = [Bracket.around(sample, keep) for sample in samples]
     for _ in range(TRIES):
-        brackets = [Bracket.around(sample.values, keep) for sample in samples]
-        samples = [Gathered(tensor.numpy()[:0]) for tensor in probe]
         for row, values in _each(pieces, of):
-            flat = values.reshape(-1)
-            brackets[row].look(flat.numpy())
-            samples[row].append(flat[::STRIDE].numpy())
+            brackets[row].look(values.reshape(-1).numpy())
         answers = [bracket.answer(keep) for bracket in brackets]
         if None not in answers:
-            return torch.tensor([float(answer) for answer in answers if answer is not None], dtype=probe[0].dtype)
+            return torch.from_numpy(np.array(answers, dtype=samples[0].dtype))
+        likely = [bracket.likely(sample, keep) for bracket, sample in zip(brackets, samples, strict=True)]
+        brackets = [Bracket.around(sample, part) for sample, part in zip(samples, likely, strict=True)]
     return _radix(pieces, keep, of=of)
 
 
@@ -113,6 +111,7 @@ class Bracket:
         self._single = low == high  # one value that many elements have need not be gathered
         self._count, self._above, self._inside = 0, 0, 0
         self._within = Gathered(np.full(int(self._single), low, dtype=dtype))
+        self._flags = np.empty((2, 0), dtype=bool)
 
     @staticmethod
     def around(sample: "np.ndarray[Any, Any]", keep: float) -> "Bracket":
@@ -126,13 +125,22 @@ class Bracket:
 
     def look(self, values: "np.ndarray[Any, Any]") -> None:
         """Count a piece, and gather what lies inside as long as that is little."""
-        below = values < self._high
+        if len(values) > self._flags.shape[1]:
+            self._flags = np.empty((2, len(values)), dtype=bool)
+        below, inside = self._flags[:, : len(values)]
+        np.less(values, self._high, out=below)
+        np.greater(values, self._low, out=inside)
+        inside &= below
         self._count += len(values)
         self._above += len(values) - int(np.count_nonzero(below))
-        below &= values > self._low
-        self._inside += int(np.count_nonzero(below))
+        self._inside += int(np.count_nonzero(inside))
         if not self._single and self._inside <= GATHERED:
-            self._within.append(np.compress(below, values))
+            self._within.append(values[inside])
+
+    def likely(self, sample: "np.ndarray[Any, Any]", keep: float) -> float:
+        """Return the share of a sample that reaches the value, judging by how much of either lies above."""
+        above = int(np.count_nonzero(sample >= self._high))
+        return min(keep * (above / len(sample)) / (self._above / self._count), 1.0) if self._above else keep
 
     def answer(self, keep: float) -> float | None:
         """Return the value, or None if it lies outside of the interval, or in too dense a one."""
@@ -215,7 +223,7 @@ class _Selection:
         return found.kthvalue(len(found) - self.wanted + 1).values
 
 
-def _blocks(pieces: Pieces) -> Iterator[Tensor]:
+def _blocks(pieces: Callable[[], Iterator[list[Tensor]]]) -> Iterator[Tensor]:
     """Cut pieces again into blocks of one size: (arguments, elements), in float64; one is gone when the next comes."""
     block, filled = torch.empty(0), 0
     for piece in pieces():

@@ -14,6 +14,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+
 from enogu.core.networks.header import open_read
 from enogu.core.records.errors import Failed
 
@@ -100,7 +102,9 @@ class BlockWriter:
             if offset == 0:
                 self._wait(index % BLOCKS)
             count = min(BLOCK_BYTES - offset, len(data))
-            self._memory[index % BLOCKS][offset : offset + count] = data[:count]
+            np.copyto(
+                np.asarray(self._memory[index % BLOCKS])[offset : offset + count], data[:count]
+            )  # other threads go on
             self.position += count
             data = data[count:]
             if offset + count == BLOCK_BYTES:

@@ -31,7 +31,7 @@ from enogu.merge.adapters.terms import Terms
 from enogu.merge.algebra import Combination
 from enogu.merge.blocks import block_names
 from enogu.merge.computation import one_thread_each
-from enogu.merge.evaluate import Cut, Evaluation, cuts, unit
+from enogu.merge.evaluate import Cut, Evaluation, Passes, cuts, unit
 from enogu.merge.inputs import Input, open_inputs
 from enogu.merge.meaning import Meanings
 from enogu.merge.parts import named_models
@@ -247,7 +247,7 @@ class _Source:
                 yield Cut(start, stop, self.readers)
 
         evaluation = Evaluation(key, shape, torch.float32, self.config.seed)
-        evaluation.measure(combination, cut)
+        evaluation.measure(combination, Passes(cut, self.readers, count, together))
         yield from (evaluation.value(combination, each) for each in cut())
 
 

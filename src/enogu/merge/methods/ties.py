@@ -1,6 +1,7 @@
 """TIES: trim, elect signs, merge what agrees."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +13,8 @@ from enogu.merge.statistics import cutoffs
 
 
 def magnitudes(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Return absolute values."""
-    return [tensor.abs() for tensor in tensors]
+    """Return absolute values, in place."""
+    return [tensor.abs_() for tensor in tensors]
 
 
 def trim(pieces: Pieces, *, keep: float, vote: str) -> Tensor | None:
@@ -23,37 +24,42 @@ def trim(pieces: Pieces, *, keep: float, vote: str) -> Tensor | None:
 
 def reaching(delta: Tensor, cut: Tensor) -> Tensor:
     """Return the elements whose size is at least `cut`; 0 elsewhere."""
-    below = torch.nextafter(
-        cut.to(delta.dtype), cut.new_tensor(-1.0, dtype=delta.dtype)
-    )  # hardshrink keeps larger ones
-    return torch.nn.functional.hardshrink(delta, float(below))
+    return torch.nn.functional.hardshrink(delta, _below(cut))  # which keeps larger ones
 
 
-def elect(deltas: Sequence[Tensor], vote: str) -> Tensor:
-    """Return the elected sign per element: of the sum ("mass"), or of the count of signs ("count")."""
+def _below(cut: Tensor) -> float:
+    return float(torch.nextafter(cut, torch.zeros_like(cut)))
+
+
+def agreeing_mean(deltas: Sequence[Tensor], cuts: Sequence[float], vote: str) -> Tensor:
+    """Return the mean of the elements above their cut that have the elected sign; the differences are used up.
+
+    The sign is that of the sum ("mass"), or of the count of signs ("count"); where it is 0, so is the mean.
+    """
     if vote not in ("mass", "count"):
         raise unknown("vote", vote, ("mass", "count"))
-    ballots = deltas if vote == "mass" else [delta.sign() for delta in deltas]
-    total = torch.zeros_like(ballots[0])
-    for ballot in ballots:
-        total.add_(ballot)
-    return total.sign_()
+    total, size = torch.zeros_like(deltas[0]), torch.zeros_like(deltas[0])
+    flag, (ups, downs) = np.empty(total.shape, dtype=bool), np.zeros((2, *total.shape), dtype=_counter(len(deltas)))
+    for delta, cut in zip(deltas, cuts, strict=True):
+        kept = torch.ops.aten.hardshrink.out(delta, cut, out=delta)
+        ups += np.greater(kept.numpy(), 0.0, out=flag)  # torch is slow at making booleans
+        downs += np.less(kept.numpy(), 0.0, out=flag)
+        total.add_(kept)
+        size.add_(kept.abs_())
+    lead = total if vote == "mass" else torch.from_numpy(ups.astype(np.float32) - downs).to(total.dtype)
+    sign = lead.sign()
+    ups *= np.greater(sign.numpy(), 0.0, out=flag)
+    downs *= np.less(sign.numpy(), 0.0, out=flag)
+    twice = torch.from_numpy(ups + downs).to(total.dtype).mul_(2.0).clamp_(min=1.0)
+    return size.add_(total.mul_(sign)).mul_(sign).div_(twice)  # both sides' sizes and their difference: one side, twice
 
 
-def agreeing_mean(deltas: Sequence[Tensor], sign: Tensor) -> Tensor:
-    """Return the mean of the elements that have the elected sign; 0 where none has it."""
-    size = torch.zeros_like(sign)
-    count = np.zeros(sign.shape, dtype=np.uint8 if len(deltas) < 256 else np.uint32)
-    for delta in deltas:
-        agreeing = (delta * sign).clamp_(min=0.0)
-        size.add_(agreeing)
-        count += agreeing.numpy() > 0.0  # torch is slow at making booleans
-    return size.div_(torch.from_numpy(np.maximum(count, 1))).mul_(sign)
+def _counter(most: int) -> "type[np.unsignedinteger[Any]]":
+    return np.uint8 if most < 256 else np.uint32
 
 
 @method(grain="element", measure=trim)
 def ties(deltas: Deltas, *, keep: float = 0.2, vote: str = "mass", measured: Tensor | None) -> Delta:
     """Keep the largest elements, elect a sign, average what agrees (Yadav et al. 2023, arXiv 2306.01708)."""
-    if measured is not None:
-        deltas = [reaching(delta, cut) for delta, cut in zip(deltas, measured, strict=True)]
-    return agreeing_mean(deltas, elect(deltas, vote))
+    cuts = [0.0] * len(deltas) if measured is None else [_below(cut) for cut in measured]
+    return agreeing_mean(deltas, cuts, vote)
