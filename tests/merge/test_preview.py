@@ -1,6 +1,7 @@
 """A recipe's plan shows what becomes of every tensor of its merges, as `enogu merge --plan` does."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from enogu.core.networks.stream import save_tensors
 from enogu.core.records.errors import Refused
 from enogu.merge.config import MergeConfig
 from enogu.merge.plan import make_plan
+from enogu.merge.preview import preview
 from tests.merge import pico
 
 RECIPE = """
@@ -137,6 +139,15 @@ def test_a_merge_of_merges_is_sized_and_timed_before_they_are_made(
     after = json.loads(capsys.readouterr().out)[-1]
     assert before["preview"]["keys"] == after["preview"]["keys"]
     assert before["preview"]["bytes"] == after["preview"]["bytes"]
+
+
+def test_a_full_disk_is_told_before(tmp_path: Path) -> None:
+    found = preview(MergeConfig(formula="a"), pico.write(tmp_path, a=pico.tensors(0)), None, threads=1)
+    assert not [line for line in found.lines(keys=False) if "room" in line]
+    assert found.costs is not None
+    full = replace(found, costs=replace(found.costs, free_bytes=0))
+    assert "warning: the result takes 0 MiB, and the disk has room for 0 MiB" in full.lines(keys=False)
+    assert full.told()["warnings"][-1].endswith("has room for 0 MiB")
 
 
 def test_what_reads_an_adapter_to_come_says_so(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,11 +41,19 @@ class Preview:
         """Return how long the merge will take, where that can be told."""
         return self.costs.seconds if self.costs else None
 
+    def lacking(self) -> Iterator[str]:
+        """Yield a warning where the disk has no room for the result."""
+        if self.costs and self.costs.free_bytes < self.plan.out_bytes:
+            free, wanted = (f"{count / 2**20:,.0f} MiB" for count in (self.costs.free_bytes, self.plan.out_bytes))
+            yield f"the result takes {wanted}, and the disk has room for {free}"
+
     def told(self) -> dict[str, Any]:
         """Return everything for programs, tensor by tensor."""
         cost = self.costs.told() if self.costs else {"write_bytes": self.plan.out_bytes, "peak_bytes": self.memory}
+        known = summary(self.plan)
         return {
-            **summary(self.plan),
+            **known,
+            "warnings": [*known["warnings"], *self.lacking()],
             **({"note": self.note} if self.note else {}),
             "costs": cost,
             "block_weights": [asdict(hit) for hit in hits(self.plan)],
@@ -55,6 +63,7 @@ class Preview:
     def lines(self, *, keys: bool) -> Iterator[str]:
         """Yield what people read, with a line per tensor if asked for."""
         yield from text(self.plan).splitlines()
+        yield from (f"warning: {line}" for line in self.lacking())
         yield from lines(self.plan)
         yield from key_lines(self.plan) if keys else ()
         yield from [f"note: {self.note}"] if self.note else []
