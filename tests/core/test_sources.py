@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from enogu.cli import main
+from enogu.core.networks.ahead import OnePass
 from enogu.core.networks.source import Source, open_source
 from enogu.core.networks.stream import save_tensors
 from enogu.core.records.errors import Failed, Refused
@@ -30,6 +31,18 @@ def test_every_form_shows_the_same(tmp_path: Path, form: str) -> None:
         with open_source(tmp_path / "x", mapped=mapped) as source:
             assert source.header.tensors.keys() == A.keys()
             assert all(torch.equal(source.tensor(key), A[key]) for key in A)
+
+
+def test_pieces_that_were_read_ahead_are_those_of_the_file(tmp_path: Path) -> None:
+    values = torch.arange(6_000_000, dtype=torch.int32).view(torch.float32)
+    large = {"a": values[:5_000_000], "b": values[5_000_000:].reshape(1000, -1), "c": values[7:9]}
+    torch.save({**large, "d": large["b"].t()}, tmp_path / "x")
+    with OnePass(tmp_path / "x") as source:
+        for key, step in (("a", 700_001), ("b", 300_000), ("d", 250_000), ("c", 1), ("a", 3_000_000), ("a", 5_000_000)):
+            count = source.header.tensors[key].numel
+            pieces = [source.stretch(key, i, min(i + step, count)) for i in range(0, count, step)]
+            expected = large["b"].t() if key == "d" else large[key]
+            assert torch.equal(torch.cat(pieces).view(torch.int32), expected.flatten().view(torch.int32)), key
 
 
 def test_a_tensor_in_another_order_is_laid_out_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,23 +2,18 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 
-from enogu.core.networks.direct import DirectFile, room, room_for
-from enogu.core.networks.folder import files_of
+from enogu.core.networks.ahead import OnePass
 from enogu.core.networks.keys import COMPONENTS, place, why_fixed
-from enogu.core.networks.source import open_source
-from enogu.core.networks.stream import Window
+from enogu.core.networks.stream import Reader
 from enogu.core.records.progress import Progress, silent
 
 PIECE = 1 << 16  # elements compared at once
-STRETCH = 1 << 20  # elements read at once
-WIDEST = 8  # bytes of an element
 ORDER = ("TIME", "LABEL", "IN", "M", "OUT", "HEAD")
 
 
@@ -75,15 +70,14 @@ class Distance:
 def compare(first: Path, second: Path, progress: Progress = silent) -> dict[str, Any]:
     """Compare the floats that two files share; list what only one has, and what has another shape or kind."""
     groups: dict[tuple[str, str], Distance] = {}
-    with _Side(first) as one, _Side(second) as two:
-        a, b = one.source, two.source
+    with OnePass(first) as a, OnePass(second) as b:
         shared = [key for key in a.header.tensors if key in b.header.tensors]
         like = [key for key in shared if a.header.tensors[key].shape == b.header.tensors[key].shape]
         floats = [key for key in like if not why_fixed(key, a.header.tensors[key])]
         for done, key in enumerate(floats):
             group = groups.setdefault((place(key).component, place(key).block), Distance())
             group.tensors += 1
-            for x, y in _pieces(one, two, key):
+            for x, y in _pieces(a, b, key):
                 group.add(x, y)
             progress(done + 1, len(floats), "tensors")
         return {
@@ -99,40 +93,11 @@ def compare(first: Path, second: Path, progress: Progress = silent) -> dict[str,
         }
 
 
-class _Side:
-    """One of the two, read past the page cache: nothing is read again."""
-
-    def __init__(self, path: Path) -> None:
-        """Open the files."""
-        self.source, self._stack = open_source(path), ExitStack()
-        self._stack.enter_context(self.source)
-        self._files = {file: self._stack.enter_context(DirectFile(file)) for file in files_of(path)}
-        self._memory = room(room_for(STRETCH * WIDEST))
-
-    def stretch(self, key: str, start: int, stop: int) -> torch.Tensor:
-        """Return elements [start, stop) of a tensor, flat, until the next ones are asked for."""
-        span = self.source.span(key)
-        if span is None:
-            return self.source.stretch(key, start, stop)
-        begin = span.start + start * span.width
-        data = self._files[span.file].read(begin, begin + (stop - start) * span.width, self._memory)
-        return self.source.over({span.file: (Window(begin, data),)}).stretch(key, start, stop)
-
-    def __enter__(self) -> Self:
-        """Return the open files."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close them."""
-        self._stack.close()
-
-
-def _pieces(a: _Side, b: _Side, key: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    count = a.source.header.tensors[key].numel
-    for start in range(0, count, STRETCH):
-        stop = min(start + STRETCH, count)
-        x, y = (side.stretch(key, start, stop) for side in (a, b))
-        yield from zip(torch.split(x, PIECE), torch.split(y, PIECE), strict=True)
+def _pieces(a: Reader, b: Reader, key: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    count = a.header.tensors[key].numel
+    for start in range(0, count, PIECE):
+        stop = min(start + PIECE, count)
+        yield a.stretch(key, start, stop), b.stretch(key, start, stop)
 
 
 def _rank(group: tuple[str, str]) -> tuple[int, int, str]:

@@ -5,10 +5,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from enogu.core.networks.ahead import OnePass
 from enogu.core.networks.keys import TEXT_ENCODERS, place
 from enogu.core.networks.pipeline import write_pipeline
 from enogu.core.networks.rewrite import Conversion, Rewrite, pour
-from enogu.core.networks.source import open_source
+from enogu.core.networks.source import Source, open_source
 from enogu.core.networks.stream import Written, open_writer
 from enogu.core.records.errors import Refused
 from enogu.core.records.progress import Progress, silent
@@ -37,8 +38,8 @@ def convert(
     if out.exists():
         raise Refused(f"{out} exists; choose another name or remove it first")
     with ExitStack() as stack:
-        main = stack.enter_context(open_source(path, mapped=mapped))
-        parts = {name: stack.enter_context(open_source(file, mapped=mapped)) for name, file in change.parts.items()}
+        main = stack.enter_context(_opened(path, mapped))
+        parts = {name: stack.enter_context(_opened(file, mapped)) for name, file in change.parts.items()}
         work = Rewrite(change, main, parts, progress=progress)
         if change.layout == "diffusers":
             written = None
@@ -46,6 +47,10 @@ def convert(
         else:
             written = _write(out, work, progress)
     return Converted(written, work.repaired, work.dropped, main.renamed, work.errors)
+
+
+def _opened(path: Path, mapped: bool) -> Source:
+    return open_source(path, mapped=True) if mapped else OnePass(path)
 
 
 def _write(out: Path, work: Rewrite, progress: Progress) -> Written:
