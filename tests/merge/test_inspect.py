@@ -22,7 +22,9 @@ from enogu.core.networks.prediction import TELLTALE
 from enogu.core.networks.stream import save_tensors
 from enogu.merge import stage
 from enogu.merge.ancestry import ancestry
+from enogu.merge.chart import Measure
 from enogu.merge.config import MergeConfig
+from enogu.merge.difference import compare
 from enogu.merge.inspection import inspect
 from tests.merge import pico
 
@@ -107,6 +109,17 @@ def test_two_files_are_compared_by_block(tmp_path: Path, capsys: pytest.CaptureF
     assert drawn.read_text().startswith("<svg")
     assert main(["inspect", str(files["a"]), str(files["b"])]) == 0
     assert "M00" in capsys.readouterr().out
+
+
+def test_what_is_the_same_is_exactly_the_same(tmp_path: Path) -> None:
+    files = pico.write(tmp_path, a=A, b=A)
+    groups = compare(files["a"], files["b"])["groups"]
+    assert {group["cosine"] for group in groups} == {1.0}
+
+
+def test_small_shares_are_told_in_percent_like_large_ones() -> None:
+    words = {Measure("", "x").words({"x": value}) for value in (0.25, 0.0, 6.3e-5, 4.4e-7)}
+    assert words == {"25.00%", "0.00%", "0.0063%", "4.4e-05%"}
 
 
 def test_differences_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

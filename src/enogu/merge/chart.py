@@ -37,11 +37,11 @@ class Measure:
     def words(self, group: Mapping[str, Any]) -> str:
         """Return what is written beside the bar."""
         value = self.length(group)
-        return f"{value:.1e}" if 0 < value < 1e-4 else f"{value:.2%}"
+        return f"{100 * value:.2g}%" if 0 < value < 1e-4 else f"{value:.2%}"
 
 
 MEASURES = (
-    Measure("L2 distance", "relative"),
+    Measure("L2 distance, relative", "relative"),
     Measure("1 - cosine", "cosine", inverted=True),
     Measure("signs turned", "signs", inverted=True, whole=True),
     Measure("elements changed", "changed", whole=True),

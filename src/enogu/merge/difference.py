@@ -60,7 +60,7 @@ class Distance:
             "elements": self.elements,
             "l2": math.sqrt(self.apart),
             "relative": math.sqrt(self.apart / self.first) if self.first else 0.0,
-            "cosine": self.product / lengths if lengths else 1.0,
+            "cosine": self.product / lengths if lengths and self.apart else 1.0,
             "signs": self.signs / max(self.elements, 1),
             "changed": self.changed / max(self.elements, 1),
             "nonfinite": self.odd,
