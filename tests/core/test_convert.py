@@ -1,5 +1,6 @@
 """Conversions keep what they must, lose what they say, and are read back by the same rules."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -169,6 +170,7 @@ def test_an_sdxl_file_is_marked_as_predicting_v(tmp_path: Path) -> None:
     with open_source(tmp_path / "c") as source:
         assert "v_pred" not in source.header.tensors
         assert source.header.metadata["modelspec.prediction_type"] == "epsilon"
+        assert source.header.metadata["modelspec.sai_model_spec"] == "1.0.1"
 
 
 def test_a_scale_per_row_is_read_and_blocks_are_refused(tmp_path: Path) -> None:
@@ -217,3 +219,34 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", str(tmp_path / "in"), "-o", str(tmp_path / "out.ckpt")]) == 2
     assert "-o" in capsys.readouterr().err
     assert not (tmp_path / "out.ckpt").exists()
+
+
+def test_a_converted_file_tells_what_it_came_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_tensors(tmp_path / "b.safetensors", B, {})
+    made = {
+        "modelspec.title": "x",
+        "enogu.family": "sd1",
+        "enogu.merge": json.dumps({"formula": "c + d", "models": {}}),
+    }
+    save_tensors(tmp_path / "in.safetensors", A, made)
+    asked = ["convert", str(tmp_path / "in.safetensors"), "--vae", str(tmp_path / "b.safetensors"), "--dtype", "bf16"]
+    assert main([*asked, "-o", str(tmp_path / "out.safetensors")]) == 0
+    with safetensors.safe_open(tmp_path / "out.safetensors", "pt") as file:
+        told = file.metadata()
+    recipe = json.loads(told["enogu.convert"])
+    assert recipe["change"] == {"dtype": "bf16"}
+    assert recipe["models"]["source"] == {
+        "sha256": hashlib.sha256((tmp_path / "in.safetensors").read_bytes()).hexdigest(),
+        "title": "x",
+        "merge": {"formula": "c + d", "models": {}},
+    }
+    assert recipe["models"]["vae"]["sha256"] == hashlib.sha256((tmp_path / "b.safetensors").read_bytes()).hexdigest()
+    assert "enogu.merge" not in told  # the bytes are no longer those of that formula
+    assert told["enogu.family"] == "sd1"
+    capsys.readouterr()
+    assert main(["inspect", str(tmp_path / "out.safetensors")]) == 0
+    shown = capsys.readouterr().out
+    assert "converted dtype=bf16" in shown
+    assert "c + d" in shown
+    assert main(["inspect", "--verify", str(tmp_path / "out.safetensors"), str(tmp_path / "in.safetensors")]) == 2
+    assert "converted: verify its source" in capsys.readouterr().err

@@ -5,7 +5,9 @@ import hashlib
 import json
 import os
 import threading
+from collections import deque
 from pathlib import Path
+from random import Random
 
 import pytest
 import safetensors.torch
@@ -24,6 +26,7 @@ from enogu.merge.config import MergeConfig
 from enogu.merge.engine import Engine
 from enogu.merge.inputs import read_headers
 from enogu.merge.plan import make_plan
+from enogu.merge.slabs import Ring
 from tests.merge import pico
 
 A, B = pico.tensors(0), pico.tensors(1)
@@ -62,6 +65,31 @@ def test_the_order_within_the_files_changes_no_byte(tmp_path: Path) -> None:
         plan = make_plan(MergeConfig(formula="ties(a, b, keep=0.3)", vae="a", text="a"), read_headers(named))
         Engine(memory=1 << 12).run(plan, named, tmp_path / str(number))
     assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
+
+
+def test_mapped_files_change_no_byte(tmp_path: Path) -> None:
+    files = {**pico.write(tmp_path, a=A), "b": backwards(tmp_path / "b.safetensors", B)}
+    plan = make_plan(MergeConfig(formula="ties(a, b, keep=0.3)", vae="a", text="a"), read_headers(files))
+    for mapped in (False, True):
+        Engine(mapped=mapped).run(plan, files, tmp_path / str(mapped))
+    assert (tmp_path / "False").read_bytes() == (tmp_path / "True").read_bytes()
+
+
+def test_a_ring_lends_each_byte_once_and_all_of_its_memory() -> None:
+    ring, random = Ring(1000), Random(0)
+    lent: deque[tuple[int, memoryview]] = deque()
+    most = 0
+    for number in range(2000):
+        size = random.choice((1, 40, 333, 1000, 1500)) if number % 50 == 0 else random.randint(1, 400)
+        while (memory := ring.lend(size)) is None:
+            mark, oldest = lent.popleft()
+            assert set(oldest) == {mark}  # nobody else wrote there meanwhile
+            ring.take_back()
+        assert len(memory) == size
+        memory[:] = bytes([number % 251]) * size
+        lent.append((number % 251, memory))
+        most = max(most, sum(len(held) for _, held in lent))
+    assert 900 < most <= 1500
 
 
 def test_direct_reads_give_any_range_of_a_file(tmp_path: Path) -> None:

@@ -133,6 +133,12 @@ def test_a_plan_warns_of_a_rule_that_hits_nothing(bound: list[str], capsys: pyte
     assert [line for line in warnings if "rule" in line] == ["warning: the rule 'M00:attn2:0.5' hits no tensor"]
 
 
+def test_a_plan_warns_of_a_base_in_its_own_list(bound: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    for formula, warned in (("ties(a, [a, b])", 1), ("dare(a, '*')", 1), ("ties(a, b)", 0), ("mean(a, a, b)", 0)):
+        assert main(["merge", formula, *bound, "--plan"]) == 0
+        assert capsys.readouterr().out.count("its base a is in its list") == warned, formula
+
+
 def test_a_plan_warns_of_steps_without_use(bound: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["merge", "d = b - a; e = 0.5*d; f = 2*d; a + e", *bound, "--plan"]) == 0
     shown = capsys.readouterr().out

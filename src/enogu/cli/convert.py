@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+from enogu.cli.known_hashes import known_hashes
 from enogu.cli.output import new_file
 from enogu.cli.parser import Parser
 from enogu.cli.progress import ProgressLine
@@ -61,7 +62,9 @@ def run(args: argparse.Namespace) -> int:
         nonfinite="keep" if args.keep_nonfinite else "refuse",
     )
     out = args.out if args.layout == "diffusers" else new_file(args.out, "a checkpoint")
-    done = convert(args.file, out, change, mapped=args.mmap, progress=line)
+    known = known_hashes()
+    done = convert(args.file, out, change, mapped=args.mmap, known=known, progress=line)
+    known.remember()
     line.clear()
     print(json.dumps(_data(done), indent=1) if args.json else _text(args.out, done))
     return 0

@@ -9,12 +9,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from enogu.cli.known_hashes import known_hashes
 from enogu.cli.output import new_file
 from enogu.cli.parser import Parser
 from enogu.cli.progress import ProgressLine
 from enogu.core.networks.header import open_read
 from enogu.core.records.errors import Refused, unknown
-from enogu.core.records.known_hashes import KnownHashes
 from enogu.merge.config import DTYPES, PRECISIONS, MergeConfig
 from enogu.merge.preview import preview
 from enogu.merge.replay import read_replay
@@ -70,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     )
     verb.add_argument("--text", default="first", metavar="NAME", help="the same for the text encoders (default: first)")
     verb.add_argument("--keep-nonfinite", action="store_true", help="let NaN and infinities through")
+    verb.add_argument("--mmap", action="store_true", help="map files into memory instead of reading them")
     verb.add_argument("--seed", type=int, default=0, help="of methods that draw at random (default: 0)")
     return verb
 
@@ -87,8 +88,9 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(seen.told(), indent=1) if args.json else "\n".join(seen.lines(keys=args.keys)))
         return 0
     line = ProgressLine("merge", sys.stderr)
-    known = _known_hashes()
-    plan, written = merge(config, files, _out(args.out), threads=os.cpu_count() or 1, known=known, progress=line)
+    known = known_hashes()
+    out, threads = _out(args.out), os.cpu_count() or 1
+    plan, written = merge(config, files, out, threads=threads, mapped=args.mmap, known=known, progress=line)
     known.remember()
     line.clear()
     result = {**summary(plan), "out": str(args.out), "data_sha256": written.data_sha256}
@@ -133,7 +135,7 @@ def _replayed(args: argparse.Namespace) -> tuple[MergeConfig, dict[str, Path]]:
 
 def _others(given: dict[str, Path], wanted: Mapping[str, Wanted]) -> Iterator[str]:
     """Yield the files bound by hand that are not those of the recipe."""
-    known = _known_hashes()
+    known = known_hashes()
     for name, path in given.items():
         asked = wanted[name].sha256
         if asked and path.is_file() and not (digest := known.of(path)).startswith(asked):
@@ -168,17 +170,11 @@ def _found(wanted: dict[str, Wanted], folders: list[Path]) -> dict[str, Path]:
     if not wanted:
         return {}
     line = ProgressLine("hash", sys.stderr)
-    known = _known_hashes()
+    known = known_hashes()
     found = find_files(wanted, folders, known, progress=line)
     known.remember()
     line.clear()
     return found
-
-
-def _known_hashes() -> KnownHashes:
-    """Return the hashes of the maker's checkpoints, as the webui keeps them: a file is hashed when it is first used."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return KnownHashes(cache / "enogu" / "hashes.json")
 
 
 def _out(out: Path | None) -> Path:

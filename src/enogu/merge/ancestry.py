@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from enogu.core.networks.provenance import CONVERSION, decoded
 from enogu.merge.adapters.description import RECIPE as EXTRACTION
-from enogu.merge.lineage import RECIPE, WEBUI_MODELS, WEBUI_PARENTS, WEBUI_RECIPE, decoded
+from enogu.merge.lineage import RECIPE, WEBUI_MODELS, WEBUI_PARENTS, WEBUI_RECIPE
 
-ENOGU = (RECIPE, EXTRACTION)
+ENOGU = (RECIPE, EXTRACTION, CONVERSION)
 MECHA = "mecha_recipe"
 PARENTS = (*WEBUI_PARENTS, "model_a", "model_b", "model_c")  # A1111's, then SuperMerger's fields of a SHA-256
 
@@ -31,7 +32,12 @@ def _enogu(made: Mapping[str, Any]) -> dict[str, Any]:
         made_by = (parent.get(recipe.removeprefix("enogu.")) for recipe in ENOGU)
         beneath: dict[str, Any] = next((_enogu(made) for made in made_by if isinstance(made, dict)), {"parents": []})
         parents.append({**beneath, "name": f"{name} ({parent.get('title', name)})", "sha256": parent.get("sha256")})
-    return {"recipe": str(made.get("formula", "")), "parents": parents}
+    return {"recipe": str(made.get("formula") or _converted(made.get("change"))), "parents": parents}
+
+
+def _converted(change: Any) -> str:
+    told = [f"{name}={value}" for name, value in change.items()] if isinstance(change, dict) else []
+    return " ".join(["converted", *told]) if change is not None else ""
 
 
 def _webui(made: Any, known: Mapping[str, Any], *, seen: tuple[str, ...]) -> dict[str, Any]:

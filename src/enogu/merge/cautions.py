@@ -1,8 +1,16 @@
-"""What a maker should hear before a merge: lists of block weights that are easily misread, steps without use."""
+"""What a maker should hear before a merge: misread lists of block weights, idle steps, bases in lists."""
 
 from collections.abc import Iterator, Sequence
 
+from enogu.merge.method import Space, catalogue
 from enogu.merge.syntax import Call, Chain, Expression, Formula, Items, Name, Number, Text, walk
+
+
+def cautions(formula: Formula) -> Iterator[str]:
+    """Yield all warnings that a formula's text alone gives cause for."""
+    yield from misread_weights(formula)
+    yield from unused_steps(formula)
+    yield from listed_bases(formula)
 
 
 def misread_weights(formula: Formula) -> Iterator[str]:
@@ -44,6 +52,19 @@ def unused_steps(formula: Formula) -> Iterator[str]:
             yield f"the step {name!r} is not used"
 
 
+def listed_bases(formula: Formula) -> Iterator[str]:
+    """Yield a warning for every base that is in the list of models whose differences from it are merged."""
+    for item in formula.walk():
+        if not isinstance(item, Call) or not _takes_differences(item.method):
+            continue
+        (base, *_), *others = ([*_called(argument), ""] for argument in item.arguments)
+        if base and base in (name for names in others for name in names):
+            yield (
+                f"{item.method}(): its base {base} is in its list, too; the difference from itself is nothing and "
+                "thins out the others: leave it out"
+            )
+
+
 def slip(numbers: Sequence[float]) -> list[float] | None:
     """Return the reading of 26 numbers in which "0, 1" was meant as 0.1 and the list had 25, if that fits.
 
@@ -55,6 +76,20 @@ def slip(numbers: Sequence[float]) -> list[float] | None:
         if (numbers[i], numbers[i + 1]) == (0.0, 1.0) and before == 0.0 and 0.1 < after < 1.0:
             return [*numbers[:i], 0.1, *numbers[i + 2 :]]
     return None
+
+
+def _takes_differences(name: str) -> bool:
+    slots = catalogue()[name].slots if name in catalogue() else ()
+    return len(slots) == 1 and slots[0].many and slots[0].space is Space.DELTA
+
+
+def _called(expression: Expression) -> list[str]:
+    match expression:
+        case Name(name) | Text(name):
+            return [name]
+        case Items(items):
+            return [name for item in items for name in _called(item)]
+    return []
 
 
 def _base_fits_last(numbers: Sequence[float]) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -30,10 +30,10 @@ class Computation:
     piece: int = PIECE
     surveys: Mapping[Asked, Any] = field(default_factory=dict)
 
-    def surveyed(self, readers: Mapping[str, Input]) -> Self:
-        """Return this with what methods ask of all tensors before the first is merged; most ask nothing."""
+    def surveyed(self, readers: Mapping[str, Input], *, keys: Collection[str] | None = None) -> Self:
+        """Return this with what methods ask of all tensors (or of `keys`) before the first is merged, if anything."""
         looks: dict[Asked, list[Tensor]] = {}
-        for item in self.plan.kept.values():
+        for item in self.plan.kept.values() if keys is None else map(self.plan.kept.__getitem__, keys):
             for node in surveying(item.result) if item.action == "merged" else ():
                 cut = Cut(0, math.prod(item.spec.shape), readers)
                 looks.setdefault(asked(node), []).append(self._evaluation(item).look(node, cut))
@@ -117,7 +117,7 @@ def one_thread_each() -> Iterator[None]:
 def _blame(item: KeyPlan, cut: Cut) -> str:
     for name in sorted(set(item.result.models())):
         if not is_finite(cut.read(name, item.key)):
-            remedy = "repair it, or let it through with nonfinite = 'keep'"
+            remedy = "use a sound copy, or let it through (--keep-nonfinite; in a recipe nonfinite = 'keep')"
             return f"{item.key} of {name} holds NaN or infinities; {remedy}"
     kind = str(item.spec.dtype).removeprefix("torch.")
     return f"{item.key}: the result does not fit into {kind}; write it wider, or change the formula"

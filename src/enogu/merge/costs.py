@@ -15,13 +15,13 @@ from enogu.core.networks.folder import files_of
 from enogu.merge.algebra import Adapted, Applied, Combination
 from enogu.merge.computation import PIECE, Computation
 from enogu.merge.engine import memory_for
-from enogu.merge.evaluate import unit
+from enogu.merge.evaluate import surveying, unit
 from enogu.merge.inputs import Input, open_inputs
 from enogu.merge.plan import KeyPlan, Plan
 
 PROBE_BLOCKS = 8  # read, hashed and written to learn the rates: 64 MiB, a tenth of a second
 SAMPLE = 1 << 20  # elements of a tensor whose arithmetic is timed
-PROGRAM = 340 << 20  # Python, torch, and what their allocators keep of what was used
+PROGRAM = 280 << 20  # Python, torch, and what their allocators keep of what was used
 WIDE = 8  # bytes of an element at work, in double precision
 
 
@@ -65,7 +65,7 @@ def costs(plan: Plan, files: Mapping[str, Path], out: Path | None, *, threads: i
     read_rate, hash_rate = _read_rates(largest)
     folder = out.parent if out and out.parent.is_dir() else None
     return Costs(
-        read_bytes=sum(path.stat().st_size for path in paths),
+        read_bytes=sum(path.stat().st_size for path in paths) * (2 if _surveys(plan) else 1),
         write_bytes=plan.out_bytes,
         read_rate=read_rate,
         write_rate=_write_rate(folder) if folder else 0.0,
@@ -87,7 +87,7 @@ def _at_work(item: KeyPlan) -> int:
     """Return what one thread holds of a tensor: the elements that stay together, once per value, and candidates."""
     together = min(max(unit(item.result, item.spec.shape), PIECE), max(math.prod(item.spec.shape), 1))
     values = max(_values(item.result), 1)
-    candidates = math.prod(item.spec.shape) // 16 * values  # of a selection: what a bracket and a sample hold
+    candidates = math.prod(item.spec.shape) // 64 * values  # of a selection: what a bracket and a sample hold
     return WIDE * (together * (values + 6) + candidates)
 
 
@@ -97,6 +97,10 @@ def _values(combination: Combination) -> int:
         sum(map(_values, node.tensors)) if isinstance(node, Applied) else 1 + isinstance(node, Adapted)
         for node, _ in combination.terms
     )
+
+
+def _surveys(plan: Plan) -> bool:
+    return any(True for item in plan.kept.values() for _ in surveying(item.result))
 
 
 def _read_rates(path: Path) -> tuple[float, float]:
@@ -137,14 +141,18 @@ def _compute_seconds(plan: Plan, files: Mapping[str, Path]) -> float:
             kinds.setdefault(_kind(item.result), []).append(item)
     total = 0.0
     with open_inputs({name: files[name] for name in plan.sources}) as readers:
-        computation = Computation(plan).surveyed(readers)
-        for items in kinds.values():
-            sizes = {item.key: math.prod(item.spec.shape) for item in items}
-            key = max(sizes, key=lambda key: (sizes[key] <= SAMPLE, sizes[key] * (1 if sizes[key] <= SAMPLE else -1)))
+        sizes = [{item.key: math.prod(item.spec.shape) for item in items} for items in kinds.values()]
+        keys = [max(each, key=partial(_aptness, each)) for each in sizes]
+        computation = Computation(plan).surveyed(readers, keys=keys)
+        for key, each in zip(keys, sizes, strict=True):
             _run(computation, key, readers)  # the first look fills the cache
             seconds = _seconds(partial(_run, computation, key, readers))
-            total += seconds * sum(sizes.values()) / max(sizes[key], 1)
+            total += seconds * sum(each.values()) / max(each[key], 1)
     return total
+
+
+def _aptness(sizes: Mapping[str, int], key: str) -> tuple[bool, int]:
+    return sizes[key] <= SAMPLE, sizes[key] * (1 if sizes[key] <= SAMPLE else -1)
 
 
 def _run(computation: Computation, key: str, readers: Mapping[str, Input]) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from enogu.core.networks.direct import ALIGNMENT, DirectFile, room
+from enogu.core.networks.direct import ALIGNMENT, DirectFile, MappedFile, room
 from enogu.core.networks.folder import files_of
 from enogu.core.networks.identity import sha256_of
 from enogu.core.networks.stream import StreamWriter, Written, as_bytes, open_writer
@@ -49,6 +49,7 @@ class Engine:
     threads: int = 2
     piece: int = PIECE
     memory: int = 0  # 0: as much as the plan needs
+    mapped: bool = False  # whether files are mapped into memory instead of being read
     known: KnownHashes = field(default_factory=KnownHashes)  # parents that need not be hashed again
     progress: Progress = silent
 
@@ -58,7 +59,8 @@ class Engine:
         with ExitStack() as stack:
             used = {name: files[name] for name in plan.sources}
             readers = stack.enter_context(open_inputs(used, dtype=dtype))
-            direct = {file: stack.enter_context(DirectFile(file)) for path in used.values() for file in files_of(path)}
+            opened = MappedFile if self.mapped else DirectFile
+            direct = {file: stack.enter_context(opened(file)) for path in used.values() for file in files_of(path)}
             stack.enter_context(one_thread_each())
             specs = {key: item.spec for key, item in plan.kept.items()}
             unknown = {name: placeholder(name) for name in plan.sources}

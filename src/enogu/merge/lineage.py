@@ -10,11 +10,12 @@ from enogu import __version__
 from enogu.core.networks.header import Header
 from enogu.core.networks.identity import auto_v1
 from enogu.core.networks.layouts import find_layout
-from enogu.core.networks.prediction import KEYS, SPEC_KEY, SPEC_WORDS, ZERO_SNR_KEY
+from enogu.core.networks.prediction import KEYS, SPEC, SPEC_KEY, SPEC_VERSION, SPEC_WORDS, ZERO_SNR_KEY
+from enogu.core.networks.provenance import FAMILY, decoded, making
 from enogu.core.networks.stream import HASH_PLACEHOLDER
 from enogu.merge.plan import LICENCE, Plan, licences_of
 
-RECIPE, FAMILY = "enogu.merge", "enogu.family"
+RECIPE = "enogu.merge"
 WEBUI_RECIPE, WEBUI_MODELS = "sd_merge_recipe", "sd_merge_models"  # A1111's keys; their values are JSON texts
 MERGE_OF, MANY = "merge of ", 8  # a title that lists parents, and how many it names
 WEBUI_PARENTS = ("primary_model_hash", "secondary_model_hash", "tertiary_model_hash")
@@ -53,7 +54,8 @@ class Lineage:
 
     def _spec(self) -> dict[str, str]:
         first, titles = self.headers[self.plan.models[0]], [self._title(name) for name in self.plan.sources]
-        kept = {key: text for key, text in first.metadata.items() if key.startswith("modelspec.") and key not in KEYS}
+        stale = (*KEYS, SPEC_VERSION)
+        kept = {key: text for key, text in first.metadata.items() if key.startswith("modelspec.") and key not in stale}
         family, predicts = find_layout(first), self.plan.objective.prediction
         if family:
             architecture, side = family.spec(predicts.kind)
@@ -65,9 +67,8 @@ class Lineage:
         if licence := "; ".join(dict.fromkeys(licences)):
             kept[LICENCE] = licence
         return {
-            "modelspec.implementation": "https://github.com/Stability-AI/generative-models",
+            **SPEC,
             **kept,
-            "modelspec.sai_model_spec": "1.0.1",
             "modelspec.title": MERGE_OF + (", ".join(titles) if len(titles) <= MANY else f"{len(titles)} models"),
             "modelspec.merged_from": listed(titles),
             "modelspec.hash_sha256": HASH_PLACEHOLDER,
@@ -102,17 +103,7 @@ def listed(titles: Iterable[str]) -> str:
 
 def parent(name: str, header: Header) -> dict[str, Any]:
     """Return what a parent's header says of it: its title, and how enogu made it."""
-    own = {key.removeprefix("enogu."): text for key, text in header.metadata.items() if key.startswith("enogu.")}
-    made = {key: decoded(text) for key, text in own.items() if key != "family"}
-    return {"title": title(name, header), **made}
-
-
-def decoded(text: str) -> Any:
-    """Return the value of a JSON text, or the text itself where it is none."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+    return {"title": title(name, header), **making(header.metadata)}
 
 
 def _json(value: Any) -> str:

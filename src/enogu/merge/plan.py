@@ -15,7 +15,7 @@ from enogu.merge.adapters.adapter import AdapterHeader
 from enogu.merge.adapters.terms import Terms
 from enogu.merge.algebra import Combination, Model
 from enogu.merge.blocks import block_names
-from enogu.merge.cautions import misread_weights, unused_steps
+from enogu.merge.cautions import cautions
 from enogu.merge.config import POLICIES, MergeConfig
 from enogu.merge.meaning import Meanings
 from enogu.merge.objective import Objective, objective
@@ -85,7 +85,7 @@ def make_plan(config: MergeConfig, headers: Mapping[str, Header]) -> Plan:
     keys = [planner.key(key) for key in dict.fromkeys(k for m in planner.order for k in headers[m].tensors)]
     told = planner.objective(keys)
     marked = tuple(planner.marker(item, told) if place(item.key).fixed == "marker" else item for item in keys)
-    warnings = (*misread_weights(formula), *unused_steps(formula), *planner.notes(marked), *told.warnings(headers))
+    warnings = (*cautions(formula), *planner.notes(marked), *told.warnings(headers))
     return Plan(config, models, marked, told, warnings)
 
 

@@ -36,12 +36,13 @@ def merge(
     out: Path,
     *,
     threads: int = THREADS,
+    mapped: bool = False,
     known: KnownHashes | None = None,
     progress: Progress = silent,
 ) -> tuple[Plan, Written]:
     """Plan a merge, write it to `out`, and return the plan and the hash of the result."""
     plan, headers = planned(config, files)
-    engine = Engine(threads=threads, known=known or KnownHashes(), progress=progress)
+    engine = Engine(threads=threads, mapped=mapped, known=known or KnownHashes(), progress=progress)
     return plan, engine.run(plan, files, out, describe=Lineage(plan, headers, files).describe)
 
 

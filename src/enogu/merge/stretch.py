@@ -14,7 +14,7 @@ _PER_WORD = 4  # numbers in 64 bits
 
 
 def draws(stream: int, start: int, count: int) -> "np.ndarray[Any, np.dtype[np.uint16]]":
-    """Return numbers [start, start + count) of a stream, evenly spread over 0 to STEPS - 1 (PCG64DXSM, O'Neill 2014)."""
+    """Return numbers [start, start + count) of a stream, evenly spread over 0 to STEPS - 1 (PCG64, O'Neill 2014)."""
     first, skip = divmod(start, _PER_WORD)
     words = np.random.PCG64DXSM(stream).advance(first).random_raw(-(-(skip + count) // _PER_WORD))
     return np.asarray(words, dtype="<u8").view("<u2")[skip : skip + count]

@@ -11,6 +11,7 @@ import torch
 
 from enogu.core.networks.header import read_header
 from enogu.core.networks.identity import sha256_of
+from enogu.core.networks.provenance import CONVERSION
 from enogu.core.networks.stream import Reader
 from enogu.core.records.errors import Refused
 from enogu.core.records.progress import Progress, silent
@@ -70,7 +71,8 @@ def _recipe(path: Path, metadata: Any) -> dict[str, Any]:
         made = json.loads(metadata[RECIPE])
         return {**made, "models": dict(made["models"])}
     except (KeyError, ValueError, TypeError):
-        raise Refused(f"{path}: its header holds no recipe of enogu ({RECIPE}); there is nothing to verify") from None
+        remedy = "it was converted: verify its source" if CONVERSION in metadata else "there is nothing to verify"
+        raise Refused(f"{path}: its header holds no recipe of enogu ({RECIPE}); {remedy}") from None
 
 
 def _bind(models: dict[str, Any], parents: Sequence[Path]) -> dict[str, Path]:

@@ -81,6 +81,19 @@ class DirectFile:
             os.close(self._direct)
 
 
+class MappedFile(DirectFile):
+    """A file mapped into memory: whoever touches its bytes reads them, and the page cache keeps them."""
+
+    def __init__(self, path: Path) -> None:
+        """Map the file."""
+        super().__init__(path)
+        self._map = mmap.mmap(self._plain.fileno(), 0, access=mmap.ACCESS_COPY)  # torch asks for memory to write to
+
+    def read(self, start: int, stop: int, memory: memoryview) -> memoryview:
+        """Return bytes [start, stop) where they lie, and leave `memory` alone."""
+        return memoryview(self._map)[start:stop]
+
+
 class BlockWriter:
     """Writes a file front to back in blocks; each is written and hashed while the next is filled."""
 
@@ -102,9 +115,8 @@ class BlockWriter:
             if offset == 0:
                 self._wait(index % BLOCKS)
             count = min(BLOCK_BYTES - offset, len(data))
-            np.copyto(
-                np.asarray(self._memory[index % BLOCKS])[offset : offset + count], data[:count]
-            )  # other threads go on
+            block = np.asarray(self._memory[index % BLOCKS])
+            np.copyto(block[offset : offset + count], data[:count])  # other threads go on meanwhile
             self.position += count
             data = data[count:]
             if offset + count == BLOCK_BYTES:

@@ -10,6 +10,11 @@ from enogu.core.networks.stream import Reader
 MARKERS = {"v_pred": "v", "edm_vpred.sigma_max": "v", "edm_mean": "edm"}
 # metadata keys of Stability's Model Spec and of ComfyUI, and the words that stand for each type
 KEYS = ("modelspec.prediction_type", "modelspec.predict_key")
+SPEC_VERSION = "modelspec.sai_model_spec"
+SPEC: Mapping[str, str] = {  # what it demands of every file
+    SPEC_VERSION: "1.0.1",
+    "modelspec.implementation": "https://github.com/Stability-AI/generative-models",
+}
 SPEC_KEY, ZERO_SNR_KEY = KEYS[0], "ss_zero_terminal_snr"
 SPEC_WORDS = {"eps": "epsilon", "v": "v", "edm": "edm"}
 WORDS = {"v": "v", "v_prediction": "v", "vpred": "v", "epsilon": "eps", "eps": "eps", "edm": "edm"}

@@ -23,7 +23,7 @@ from enogu.core.networks.fp8 import (
 from enogu.core.networks.header import Spec, TensorInfo
 from enogu.core.networks.keys import NAMES, place, why_fixed
 from enogu.core.networks.layouts import Layout, find_layout, within
-from enogu.core.networks.prediction import SPEC_KEY, SPEC_WORDS, Prediction, markers, measured
+from enogu.core.networks.prediction import SPEC, SPEC_KEY, SPEC_WORDS, Prediction, markers, measured
 from enogu.core.networks.source import Source
 from enogu.core.networks.stream import HASH_PLACEHOLDER, StreamWriter, as_bytes
 from enogu.core.records.errors import Failed, Refused, unknown
@@ -104,6 +104,8 @@ class Rewrite:
             architecture, side = self.layout.spec(self.predicts.kind)
             kept.setdefault("modelspec.architecture", architecture)
             kept.setdefault("modelspec.resolution", f"{side}x{side}")
+            kept.setdefault("modelspec.title", self.main.path.stem)
+            kept = {**SPEC, **kept}
         if self.change.predicts:
             kept[SPEC_KEY] = SPEC_WORDS[self.change.predicts]
         if self.scaled and self.main.quantization:

@@ -8,7 +8,7 @@ from typing import Any
 from enogu import __version__
 from enogu.core.networks.header import Header
 from enogu.core.networks.layouts import Layout
-from enogu.core.networks.prediction import SPEC_WORDS, prediction
+from enogu.core.networks.prediction import SPEC, SPEC_WORDS, prediction
 from enogu.core.networks.stream import HASH_PLACEHOLDER
 from enogu.merge.adapters.config import ExtractConfig
 from enogu.merge.lineage import listed, parent
@@ -57,8 +57,7 @@ def _kohya(config: ExtractConfig, layout: Layout | None) -> dict[str, str]:
 def _spec(headers: Mapping[str, Header], layout: Layout | None) -> dict[str, str]:
     kind = next((told for header in headers.values() if (told := prediction(header).kind)), "")
     return {
-        "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.implementation": "https://github.com/Stability-AI/generative-models",
+        **SPEC,
         "modelspec.hash_sha256": HASH_PLACEHOLDER,
         **({"modelspec.architecture": f"{layout.architecture}/lora"} if layout else {}),
         **({"modelspec.resolution": f"{layout.resolution}x{layout.resolution}"} if layout else {}),
