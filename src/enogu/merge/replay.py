@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from enogu.core.networks.header import open_read, read_header
+from enogu.core.networks.provenance import decoded
 from enogu.core.records.errors import Refused
 from enogu.merge.ancestry import MECHA
 from enogu.merge.config import MergeConfig
-from enogu.merge.lineage import RECIPE, WEBUI_MODELS, WEBUI_RECIPE, decoded
+from enogu.merge.lineage import RECIPE, WEBUI_MODELS, WEBUI_RECIPE
 from enogu.merge.replay_mecha import from_mecha
 from enogu.merge.replay_records import Replay, Wanted, stored_dtype
 from enogu.merge.replay_webui import from_webui
