@@ -44,6 +44,21 @@ def test_cutoffs_are_those_of_a_sort(
     assert torch.equal(found, expected)
 
 
+def test_a_sample_that_is_off_costs_one_more_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(statistics, "_radix")
+    rows = torch.linspace(0.5, 2.0, 64).repeat_interleave(2000)  # as the rows of trained weights differ
+    tensors = [torch.randn(len(rows), generator=torch.Generator().manual_seed(i)).mul_(rows).abs_() for i in range(2)]
+    passes: list[bool] = []
+
+    def pieces(*, sample: bool = False) -> Iterator[list[Tensor]]:
+        passes.append(sample)
+        yield [tensor[: 40 * 2000 if sample else None].clone() for tensor in tensors]  # the lighter rows alone
+
+    found = cutoffs(pieces, 0.2, of=lambda piece: piece)
+    assert torch.equal(found, torch.stack([t.sort(descending=True).values[round(0.2 * len(t)) - 1] for t in tensors]))
+    assert passes == [True, False, False]
+
+
 def test_inner_products_do_not_depend_on_pieces() -> None:
     tensors = [torch.randn(200_001, generator=torch.Generator().manual_seed(i)) for i in range(3)]
     whole, parts = gram(cut(tensors, 300_000)), gram(cut(tensors, 7_777))

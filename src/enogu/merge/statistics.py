@@ -75,7 +75,8 @@ def cutoffs(pieces: Pieces, keep: float, *, of: Callable[[list[Tensor]], Sequenc
         if None not in answers:
             return torch.from_numpy(np.array(answers, dtype=samples[0].dtype))
         likely = [bracket.likely(sample, keep) for bracket, sample in zip(brackets, samples, strict=True)]
-        brackets = [Bracket.around(sample, part) for sample, part in zip(samples, likely, strict=True)]
+        slack = [abs(part - keep) / 2.0 for part in likely]
+        brackets = [Bracket.around(*each[:2], slack=each[2]) for each in zip(samples, likely, slack, strict=True)]
     return _radix(pieces, keep, of=of)
 
 
@@ -114,11 +115,11 @@ class Bracket:
         self._flags = np.empty((2, 0), dtype=bool)
 
     @staticmethod
-    def around(sample: "np.ndarray[Any, Any]", keep: float) -> "Bracket":
-        """Return bounds that most probably hold the value, if the sample is a fair one."""
+    def around(sample: "np.ndarray[Any, Any]", keep: float, *, slack: float = 0.0) -> "Bracket":
+        """Return bounds that most probably hold the value, if the sample's share is off by no more than `slack`."""
         count = len(sample)
         rank = share(count, keep) - 1  # from the largest down
-        margin = int(MARGIN * (count * keep * (1.0 - keep)) ** 0.5) + 2
+        margin = int(MARGIN * (count * keep * (1.0 - keep)) ** 0.5 + slack * count) + 2
         places = sorted({count - 1 - min(rank + margin, count - 1), count - 1 - max(rank - margin, 0)})
         ordered = np.partition(sample, places)
         return Bracket(float(ordered[places[0]]), float(ordered[places[-1]]), sample.dtype)
