@@ -95,6 +95,7 @@ def test_components_are_chosen_key_by_key() -> None:
         ("wieghted_sum(a, b)", "did you mean 'weighted_sum'"),
         ("0.5*bsae + 0.5*a", "did you mean 'base'"),
         ("mean('y*')", "unknown model"),
+        ("ties(a, b, 0.2, 'count')", r"unknown model 'count'; .* a word is named: vote=.count."),
         ("a.unett", "did you mean 'unet'"),
         ("a * b", "cannot compute"),
         ("1 / a", "cannot compute"),

@@ -165,7 +165,8 @@ class Meaning:
         return self._apply(catalogue()[call.method], values, options)
 
     def _apply(self, method: Method, values: Sequence[Value], options: Mapping[str, Value]) -> Combination:
-        tensors = [item for value in values if not isinstance(value, float) for item in self._models(value)]
+        words = [name for name, default in method.options.items() if isinstance(default, str)]
+        tensors = [item for value in values if not isinstance(value, float) for item in self._models(value, words)]
         numbers = [value for value in values if isinstance(value, float)]
         bound = read_options(method, numbers, options)
         if not any(tensor.terms for tensor in tensors):
@@ -182,14 +183,15 @@ class Meaning:
             return base + bind(method, deltas, bound)
         return bind(method, tensors, bound)
 
-    def _models(self, value: Value) -> Iterator[Combination]:
+    def _models(self, value: Value, words: Sequence[str]) -> Iterator[Combination]:
         if isinstance(value, tuple):
             for item in value:
-                yield from self._models(item)
+                yield from self._models(item, words)
         elif isinstance(value, str) and value not in self.models:
             names = matching(value, self.models)
             if not names:
-                raise unknown("model", value, self.models)
+                hint = f'; an option that is a word is named: {words[0]}="{value}"' if words else ""
+                raise Refused(f"{unknown('model', value, self.models)}{hint}")
             yield from (as_combination(name, self.here) for name in names)
         else:
             yield as_combination(value, self.here)
