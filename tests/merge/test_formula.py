@@ -96,6 +96,8 @@ def test_components_are_chosen_key_by_key() -> None:
         ("0.5*bsae + 0.5*a", "did you mean 'base'"),
         ("mean('y*')", "unknown model"),
         ("ties(a, b, 0.2, 'count')", r"unknown model 'count'; .* a word is named: vote=.count."),
+        ("a + ties()", r"ties\(deltas...\) was given 0 models"),
+        ("a + weighted_sum([], [])", r"weighted_sum\(a, b\) was given 0 models"),
         ("a.unett", "did you mean 'unet'"),
         ("a * b", "cannot compute"),
         ("1 / a", "cannot compute"),

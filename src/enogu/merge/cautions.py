@@ -40,29 +40,23 @@ def misread_weights(formula: Formula) -> Iterator[str]:
 
 def unused_steps(formula: Formula) -> Iterator[str]:
     """Yield a warning for every step that neither the result nor a step of it uses."""
-    used, steps = (
-        {item.name for item in walk(formula.result, options=True) if isinstance(item, Name)},
-        dict(formula.steps),
-    )
-    for name in reversed(steps):
-        if name in used:
-            used |= {item.name for item in walk(steps[name], options=True) if isinstance(item, Name)}
-    for name in steps:
-        if name not in used:
-            yield f"the step {name!r} is not used"
+    used = _names(formula.result)
+    for name, expression in reversed(formula.steps):
+        used |= _names(expression) if name in used else set()
+    yield from (f"the step {name!r} is not used" for name, _ in formula.steps if name not in used)
 
 
 def listed_bases(formula: Formula) -> Iterator[str]:
     """Yield a warning for every base that is in the list of models whose differences from it are merged."""
+    steps = {name for name, _ in formula.steps}  # may be differences already
     for item in formula.walk():
-        if not isinstance(item, Call) or not _takes_differences(item.method):
-            continue
-        (base, *_), *others = ([*_called(argument), ""] for argument in item.arguments)
-        if base and base in (name for names in others for name in names):
-            yield (
-                f"{item.method}(): its base {base} is in its list, too; the difference from itself is nothing and "
-                "thins out the others: leave it out"
-            )
+        if isinstance(item, Call) and _takes_differences(item.method):
+            named = [set(_called(argument)) - steps for argument in item.arguments]
+            for base in sorted(set().union(*named[:1]) & set().union(*named[1:])):
+                yield (
+                    f"{item.method}(): its base {base} is in its list, too; the difference from itself is nothing and "
+                    "thins out the others: leave it out"
+                )
 
 
 def slip(numbers: Sequence[float]) -> list[float] | None:
@@ -76,6 +70,10 @@ def slip(numbers: Sequence[float]) -> list[float] | None:
         if (numbers[i], numbers[i + 1]) == (0.0, 1.0) and before == 0.0 and 0.1 < after < 1.0:
             return [*numbers[:i], 0.1, *numbers[i + 2 :]]
     return None
+
+
+def _names(expression: Expression) -> set[str]:
+    return {item.name for item in walk(expression, options=True) if isinstance(item, Name)}
 
 
 def _takes_differences(name: str) -> bool:

@@ -169,6 +169,8 @@ class Meaning:
         tensors = [item for value in values if not isinstance(value, float) for item in self._models(value, words)]
         numbers = [value for value in values if isinstance(value, float)]
         bound = read_options(method, numbers, options)
+        if not tensors:
+            return bind(method, tensors, bound)  # which says what it wants
         if not any(tensor.terms for tensor in tensors):
             return Combination()
         (first, *rest) = method.slots
