@@ -74,9 +74,7 @@ def cutoffs(pieces: Pieces, keep: float, *, of: Callable[[list[Tensor]], Sequenc
         answers = [bracket.answer(keep) for bracket in brackets]
         if None not in answers:
             return torch.from_numpy(np.array(answers, dtype=samples[0].dtype))
-        likely = [bracket.likely(sample, keep) for bracket, sample in zip(brackets, samples, strict=True)]
-        slack = [abs(part - keep) / 2.0 for part in likely]
-        brackets = [Bracket.around(*each[:2], slack=each[2]) for each in zip(samples, likely, slack, strict=True)]
+        brackets = [bracket.corrected(sample, keep) for bracket, sample in zip(brackets, samples, strict=True)]
     return _radix(pieces, keep, of=of)
 
 
@@ -138,10 +136,11 @@ class Bracket:
         if not self._single and self._inside <= GATHERED:
             self._within.append(values[inside])
 
-    def likely(self, sample: "np.ndarray[Any, Any]", keep: float) -> float:
-        """Return the share of a sample that reaches the value, judging by how much of either lies above."""
-        above = int(np.count_nonzero(sample >= self._high))
-        return min(keep * (above / len(sample)) / (self._above / self._count), 1.0) if self._above else keep
+    def corrected(self, sample: "np.ndarray[Any, Any]", keep: float) -> "Bracket":
+        """Return bounds for the next pass: how much lies above tells which share of the sample `keep` stands for."""
+        above = int(np.count_nonzero(sample >= self._high)) / len(sample)
+        likely = min(keep * above / (self._above / self._count), 1.0) if self._above else keep
+        return Bracket.around(sample, likely, slack=abs(likely - keep) / 2.0)
 
     def answer(self, keep: float) -> float | None:
         """Return the value, or None if it lies outside of the interval, or in too dense a one."""
