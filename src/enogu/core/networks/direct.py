@@ -29,6 +29,11 @@ _PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MA
 _IF_CACHED = getattr(os, "RWF_NOWAIT", 0)
 
 
+def map_file(descriptor: int) -> mmap.mmap:
+    """Return a file's bytes mapped into memory."""
+    return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)  # private: torch asks for memory that it may write
+
+
 def room(nbytes: int) -> memoryview:
     """Return zeroed memory that direct I/O can use; the system takes it back when nothing refers to it."""
     return memoryview(mmap.mmap(-1, max(nbytes, 1), **_PRIVATE))
@@ -87,7 +92,7 @@ class MappedFile(DirectFile):
     def __init__(self, path: Path) -> None:
         """Map the file."""
         super().__init__(path)
-        self._map = mmap.mmap(self._plain.fileno(), 0, access=mmap.ACCESS_COPY)  # torch asks for memory to write to
+        self._map = map_file(self._plain.fileno())
 
     def read(self, start: int, stop: int, memory: memoryview) -> memoryview:
         """Return bytes [start, stop) where they lie, and leave `memory` alone."""

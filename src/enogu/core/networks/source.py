@@ -1,7 +1,6 @@
 """A checkpoint opened for reading, whatever its form: canonical keys, and 8-bit weights already times their scales."""
 
 import json
-import mmap
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from enogu.core.networks.diffusers import Spelling
+from enogu.core.networks.direct import map_file
 from enogu.core.networks.folder import read_contents
 from enogu.core.networks.fp8 import COMFY_NOTE, FORMATS, QUANTIZATION, SIDE, is_marker, scale_key, widen
 from enogu.core.networks.header import Header, TensorInfo, open_read
@@ -49,7 +49,7 @@ class Source(Reader):
         contents = read_contents(path)
         self.stored: Mapping[str, Stored] = contents.tensors
         self._files = {file: open_read(file) for file in dict.fromkeys(item.file for item in self.stored.values())}
-        self._maps = {file: _mapped(handle.fileno()) for file, handle in self._files.items()} if mapped else {}
+        self._maps = {file: map_file(handle.fileno()) for file, handle in self._files.items()} if mapped else {}
         self._held: tuple[Stored, Tensor] | None = None
         self._check_formats()
         spelt = resolve({key: item.info.shape for key, item in self.stored.items()})
@@ -187,7 +187,3 @@ def _seen(slot: Slot, flat: bool) -> TensorInfo:
     if slot.scale:
         return replace(first, dtype="F32", shape=shape, scaled=True)
     return replace(first, shape=shape)
-
-
-def _mapped(descriptor: int) -> mmap.mmap:
-    return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)  # private: torch asks for memory that it may write
