@@ -70,6 +70,7 @@ KINDS = MappingProxyType(
             run="enogu.merge.stage:run",
             foresee="enogu.merge.preview:foresee",
             preview="enogu.merge.preview:preview_in_recipe",
+            version=2,
             model="model.safetensors",
         ),
         "extract": Kind(
