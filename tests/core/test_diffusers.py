@@ -106,6 +106,9 @@ def test_a_folder_is_merged_like_the_file_that_it_came_from(tmp_path: Path) -> N
     for name, seed in (("a", 0), ("b", 1)):
         save_tensors(tmp_path / name, tensors("mini-sd1", seed), {})
     convert(tmp_path / "b", tmp_path / "folder", Conversion(layout="diffusers"))
+    with open_source(tmp_path / "folder") as folder:
+        told = json.loads(folder.header.metadata["enogu.convert"])
+        assert told["models"]["source"]["sha256"] == hashlib.sha256((tmp_path / "b").read_bytes()).hexdigest()
     for b, out in (("b", "one"), ("folder", "two")):
         asked = [
             "merge",

@@ -1,21 +1,22 @@
 """One checkpoint into another: dtype, 8 bits, components of other files, repairs, layout; streamed, by tensors."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from enogu.core.networks.ahead import OnePass
 from enogu.core.networks.identity import sha256_of
 from enogu.core.networks.keys import TEXT_ENCODERS, place
 from enogu.core.networks.pipeline import write_pipeline
-from enogu.core.networks.provenance import conversion
+from enogu.core.networks.provenance import conversion, inherited
 from enogu.core.networks.rewrite import Conversion, Rewrite, pour
 from enogu.core.networks.source import Source, open_source
 from enogu.core.networks.stream import Written, open_writer
 from enogu.core.records.errors import Refused
-from enogu.core.records.known_hashes import KnownHashes, mark_of
+from enogu.core.records.known_hashes import KnownHashes
 from enogu.core.records.progress import Progress, silent
 
 
@@ -44,18 +45,21 @@ def convert(
     known: KnownHashes | None = None,
     progress: Progress = silent,
 ) -> Converted:
-    """Write a changed copy of a checkpoint of any form: a single file that tells what it came from, or a folder."""
+    """Write a changed copy of a checkpoint of any form: a file or a diffusers folder that tells its origin."""
     if out.exists():
         raise Refused(f"{out} exists; choose another name or remove it first")
     with ExitStack() as stack:
         main = stack.enter_context(_opened(path, mapped))
         parts = {name: stack.enter_context(_opened(file, mapped)) for name, file in change.parts.items()}
         work = Rewrite(change, main, parts, progress=progress)
+        sources = {name: (source.path, source.header) for name, source in {"source": main, **parts}.items()}
+        hashes = partial(_hashes, [path for path, _ in sources.values()], known or KnownHashes())
+        tell = partial(conversion, change, sources)
         if change.layout == "diffusers":
-            written = None
-            work.dropped += write_pipeline(out, work, tokenizers=_tokenizers(path), progress=progress)
+            written, told = None, lambda: tell(hashes=hashes())
+            work.dropped += write_pipeline(out, work, told, tokenizers=_tokenizers(path), progress=progress)
         else:
-            written = _write(out, work, parts, known=known or KnownHashes(), progress=progress)
+            written = _write(out, work, tell, hashes=hashes, progress=progress)
     return Converted(written, work.repaired, work.dropped, main.renamed, work.errors)
 
 
@@ -63,26 +67,27 @@ def _opened(path: Path, mapped: bool) -> Source:
     return open_source(path, mapped=True) if mapped else OnePass(path)
 
 
-def _write(out: Path, work: Rewrite, parts: Mapping[str, Source], *, known: KnownHashes, progress: Progress) -> Written:
-    sources = {name: (source.path, source.header) for name, source in {"source": work.main, **parts}.items()}
-    paths = [path for path, _ in sources.values()]
-    blank = conversion(work.metadata, work.change, sources, hashes=["0" * 64] * len(paths))
-    with open_writer(out, work.specs, blank) as writer, ThreadPoolExecutor(1) as pool:
-        hashing = pool.submit(lambda: [_sha256(path, known) for path in paths])
+def _write(
+    out: Path,
+    work: Rewrite,
+    tell: Callable[..., dict[str, str]],
+    *,
+    hashes: Callable[[], list[str]],
+    progress: Progress,
+) -> Written:
+    kept, unknown = inherited(work.metadata), ["0" * 64] * (1 + len(work.change.parts))
+    with open_writer(out, work.specs, {**kept, **tell(hashes=unknown)}) as writer, ThreadPoolExecutor(1) as pool:
+        hashing = pool.submit(hashes)
         for done, name in enumerate(writer.infos):
             pour(writer, name, work.pieces(name))
             progress(done + 1, len(work.specs), "tensors")
-        writer.metadata = conversion(work.metadata, work.change, sources, hashes=hashing.result())
+        writer.metadata = {**kept, **tell(hashes=hashing.result())}
     assert writer.written is not None
     return writer.written
 
 
-def _sha256(path: Path, known: KnownHashes) -> str:
-    found = known.get(path)
-    if found is None:
-        mark, found = mark_of(path), sha256_of(path)
-        known.note(path, mark, found)
-    return found
+def _hashes(paths: list[Path], known: KnownHashes) -> list[str]:
+    return [known.of(path, sha256_of) for path in paths]
 
 
 def _tokenizers(path: Path) -> list[Path]:

@@ -4,7 +4,7 @@ import math
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,16 +48,21 @@ class _Piece:
 
 
 def write_pipeline(
-    out: Path, work: Rewrite, *, tokenizers: Sequence[Path] = (), progress: Progress = silent
+    out: Path,
+    work: Rewrite,
+    metadata: Callable[[], Mapping[str, str]],
+    *,
+    tokenizers: Sequence[Path] = (),
+    progress: Progress = silent,
 ) -> list[str]:
-    """Write a folder that diffusers loads; return the keys that have no place in it."""
+    """Write a folder that diffusers loads, with metadata in each file; return the keys that have no place in it."""
     chosen = work.layout
     if chosen is None:
         raise Refused(f"{work.main.path} is of no known family, and diffusers has to be told one")
     parts = {component: _pieces(chosen, component, work.specs) for component in chosen.components}
     if empty := [component for component, pieces in parts.items() if not pieces]:
         raise Refused(f"{work.main.path} has no {', '.join(empty)}; a diffusers folder needs every component")
-    total, done = sum(map(len, parts.values())), 0
+    told, total, done = {"format": "pt", **metadata()}, sum(map(len, parts.values())), 0
     with _new_folder(out) as folder:
         for component, pieces in parts.items():
             path = folder / FOLDERS[component] / f"{FILES.get(component, 'model')}.safetensors"
@@ -65,7 +70,7 @@ def write_pipeline(
                 name: Spec(work.specs[piece.key].dtype, piece.spelling.shape(work.specs[piece.key].shape))
                 for name, piece in pieces.items()
             }
-            with open_writer(path, specs, {"format": "pt"}) as writer:
+            with open_writer(path, specs, told) as writer:
                 for name in writer.infos:
                     pour(writer, name, pieces[name].cut(work))
                     done += 1

@@ -1,7 +1,7 @@
 """What a header says of a file's making by enogu: recipes, and the files that it came from, by hash, without paths."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,15 @@ def making(metadata: Mapping[str, str]) -> dict[str, Any]:
     return {key.removeprefix(OWN): decoded(text) for key, text in own.items()}
 
 
+def inherited(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return what stays true of a file that is made of another: all but how enogu made that."""
+    return {key: text for key, text in metadata.items() if not key.startswith(OWN) or key == FAMILY}
+
+
 def conversion(
-    metadata: Mapping[str, str], change: Conversion, sources: Mapping[str, tuple[Path, Header]], *, hashes: list[str]
+    change: Conversion, sources: Mapping[str, tuple[Path, Header]], *, hashes: Sequence[str]
 ) -> dict[str, str]:
-    """Return metadata that tell of a conversion; how a source was made stands beneath it, for it is no longer true."""
+    """Return metadata that tell of a conversion, and of how its sources were made beneath them."""
     models = {
         name: {"sha256": digest, "title": header.metadata.get("modelspec.title", path.stem), **making(header.metadata)}
         for (name, (path, header)), digest in zip(sources.items(), hashes, strict=True)
@@ -38,8 +43,7 @@ def conversion(
     changed = {
         field.name: value
         for field in fields(change)
-        if field.name not in ("parts", "layout") and (value := getattr(change, field.name)) != field.default
+        if field.name != "parts" and (value := getattr(change, field.name)) != field.default
     }
-    kept = {key: text for key, text in metadata.items() if not key.startswith(OWN) or key == FAMILY}
     told = {"enogu": __version__, "change": changed, "models": models}
-    return {**kept, CONVERSION: json.dumps(told, ensure_ascii=False, sort_keys=True)}
+    return {CONVERSION: json.dumps(told, ensure_ascii=False, sort_keys=True)}
