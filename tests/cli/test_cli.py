@@ -50,7 +50,8 @@ def test_version(capsys):
 )
 def test_an_output_that_takes_nothing(line, status, said):
     line = f"{sys.executable} -m enogu {line}"
-    ended = subprocess.run(line, shell=True, capture_output=True, text=True, cwd=ROOT / "src")
+    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}  # as in a shell: what is printed fails when it is flushed
+    ended = subprocess.run(line, shell=True, capture_output=True, text=True, cwd=ROOT / "src", env=buffered)
     assert (ended.returncode, ended.stderr.removeprefix("enogu: ")) == (status, said)
 
 

@@ -44,11 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"enogu: {line}", file=sys.stderr)
         return 2 if isinstance(error, Refused) else 1
     except BrokenPipeError:  # whoever read the output has read enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 141  # 128 + SIGPIPE, as shells count
     except OSError as error:  # a folder that may not be written, a disk that is gone: the machine's word is clear
         where = f"{error.filename}: " if error.filename else ""
         print(f"enogu: {where}{error.strerror or error}", file=sys.stderr)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _drop_output()  # or Python fails once more when it exits
         return 1
     except Exception as error:
         if wants := exhausted(error):
@@ -58,6 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nenogu: stopped", file=sys.stderr)
         return 130  # 128 + SIGINT, as shells count
+
+
+def _drop_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _prepare_output() -> None:
