@@ -2,12 +2,14 @@
 
 import errno
 import hashlib
+import itertools
 import json
 import os
 import threading
 from collections import deque
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -67,6 +69,16 @@ def test_the_order_within_the_files_changes_no_byte(tmp_path: Path) -> None:
     assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
 
 
+def test_memory_changes_no_byte_whether_it_holds_a_tensor_a_part_of_it_or_nothing(tmp_path: Path) -> None:
+    large = {key: torch.cat([tensor] * 40) if "attn" in key else tensor for key, tensor in A.items()}
+    files = pico.write(tmp_path, a=large, b={key: tensor.roll(1, 0) * 1.1 for key, tensor in large.items()})
+    plan = make_plan(MergeConfig(formula="ties(a, b, keep=0.3)", vae="a", text="a"), read_headers(files))
+    found = set()
+    for memory in (1 << 10, 300_000, 500_000, 1_000_000, 1 << 26):
+        found.add(Engine(memory=memory, piece=1000).run(plan, files, tmp_path / "out").data_sha256)
+    assert len(found) == 1
+
+
 def test_mapped_files_change_no_byte(tmp_path: Path) -> None:
     files = {**pico.write(tmp_path, a=A), "b": backwards(tmp_path / "b.safetensors", B)}
     plan = make_plan(MergeConfig(formula="ties(a, b, keep=0.3)", vae="a", text="a"), read_headers(files))
@@ -124,15 +136,19 @@ def test_large_files_are_written_past_the_cache_byte_by_byte_the_same(
     assert (tmp_path / "plain").read_bytes() == (tmp_path / "direct").read_bytes()
 
 
-@pytest.mark.parametrize("moment", ["read", "write"])
+@pytest.mark.parametrize("formula", ["0.5*a + 0.5*b", "ties(a, b)"])
+@pytest.mark.parametrize(("moment", "good"), [("read", 0), ("read", 7), ("write", 0)])
 def test_a_disk_that_fails_midway_leaves_no_file_and_no_thread(
-    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    moment: str, good: int, formula: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = pico.write(tmp_path, a=A, b=B)
-    plan = make_plan(MergeConfig(formula="0.5*a + 0.5*b"), read_headers(files))
+    plan = make_plan(MergeConfig(formula=formula), read_headers(files))
     before = threading.active_count()
+    calls, read = itertools.count(), direct.DirectFile.read
 
-    def broken(*_: object) -> int:
+    def broken(*given: Any) -> Any:
+        if moment == "read" and next(calls) < good:
+            return read(*given)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     if moment == "read":
@@ -140,7 +156,7 @@ def test_a_disk_that_fails_midway_leaves_no_file_and_no_thread(
     else:
         monkeypatch.setattr(direct.os, "pwrite", broken)
     with pytest.raises(Failed, match="nothing was written"):
-        Engine().run(plan, files, tmp_path / "out")
+        Engine(memory=1 << 17).run(plan, files, tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "b.safetensors"]
     assert threading.active_count() == before
 

@@ -42,6 +42,18 @@ class Applied:
         parts = [tensor.spelling for tensor in self.tensors] + [f"{k}={v!r}" for k, v in self.options]
         return f"{self.method.name}({', '.join(parts)})"
 
+    @cached_property
+    def differing(self) -> tuple[str, ...]:
+        """Return a base and the models whose differences from it are the tensors; nothing if they are not such."""
+        pairs = [{factor: node for node, factor in tensor.terms if node.space == 1.0} for tensor in self.tensors]
+        if any(
+            len(tensor.terms) != 2 or set(pair) != {1.0, -1.0} for tensor, pair in zip(self.tensors, pairs, strict=True)
+        ):
+            return ()
+        bases, others = {pair[-1.0] for pair in pairs}, [pair[1.0] for pair in pairs]
+        names = [node.name for node in [*bases, *others] if isinstance(node, Model)]
+        return tuple(names) if len(bases) == 1 and len(names) == 1 + len(others) else ()
+
     def __str__(self) -> str:
         """Return the call as a maker would write it."""
         changed = [(k, v) for k, v in self.options if v != self.method.options[k]]

@@ -13,7 +13,7 @@ from torch import Tensor
 from enogu.core.networks.fp8 import DTYPES, narrow
 from enogu.core.networks.stream import as_bytes
 from enogu.core.records.errors import Failed
-from enogu.merge.evaluate import Asked, Cut, Evaluation, Passes, asked, cuts, must_measure, surveying, unit
+from enogu.merge.evaluate import Asked, Cut, Evaluation, Passes, Scratch, asked, cuts, surveying, unit
 from enogu.merge.inputs import Input
 from enogu.merge.plan import KeyPlan, Plan
 from enogu.merge.slabs import Part
@@ -29,6 +29,7 @@ class Computation:
     plan: Plan
     piece: int = PIECE
     surveys: Mapping[Asked, Any] = field(default_factory=dict)
+    scratch: Scratch = field(default_factory=Scratch)
 
     def surveyed(self, readers: Mapping[str, Input], *, keys: Collection[str] | None = None) -> Self:
         """Return this with what methods ask of all tensors (or of `keys`) before the first is merged, if anything."""
@@ -36,7 +37,7 @@ class Computation:
         for item in self.plan.kept.values() if keys is None else map(self.plan.kept.__getitem__, keys):
             for node in surveying(item.result) if item.action == "merged" else ():
                 cut = Cut(0, math.prod(item.spec.shape), readers)
-                looks.setdefault(asked(node), []).append(self._evaluation(item).look(node, cut))
+                looks.setdefault(asked(node), []).append(self.evaluation(item).look(node, cut))
         settled = {key: key[0].survey.settle(torch.cat(found)) for key, found in looks.items() if key[0].survey}
         return replace(self, surveys=settled)
 
@@ -45,18 +46,29 @@ class Computation:
         together = unit(item.result, item.spec.shape)
         return max(self.piece // together, 1) * together
 
-    def measured(self, item: KeyPlan, pieces: Callable[[], Iterator[Cut]], readers: Mapping[str, Input]) -> Evaluation:
-        """Let the methods of a tensor see all of it."""
-        evaluation, shape = self._evaluation(item), item.spec.shape
-        evaluation.measure(item.result, Passes(pieces, readers, math.prod(shape), unit(item.result, shape)))
+    def measured(
+        self, item: KeyPlan, pieces: Callable[[], Iterator[Cut]], *, spread: Callable[[], Iterator[Cut]] | None = None
+    ) -> Evaluation:
+        """Let the methods of a tensor see all of it; where they want samples only, those of `spread`, if given."""
+        evaluation, shape = self.evaluation(item), item.spec.shape
+        evaluation.measure(item.result, Passes(pieces, spread or pieces, math.prod(shape), unit(item.result, shape)))
         return evaluation
 
-    def _evaluation(self, item: KeyPlan) -> Evaluation:
+    def evaluation(self, item: KeyPlan) -> Evaluation:
+        """Return what computes a tensor of which no method must see all first."""
         config = self.plan.config
         names = Counter(item.result.models())
         repeated = frozenset(name for name, uses in names.items() if uses > 1)
         dtype = PRECISION[config.precision]
-        return Evaluation(item.key, item.spec.shape, dtype, config.seed, repeated=repeated, surveys=self.surveys)
+        return Evaluation(
+            item.key,
+            item.spec.shape,
+            dtype,
+            config.seed,
+            repeated=repeated,
+            surveys=self.surveys,
+            scratch=self.scratch,
+        )
 
     def fill(self, part: Part, pieces: Iterator[Cut], evaluation: Evaluation, *, memory: memoryview) -> memoryview:
         """Compute a part into memory; refuse what is not finite, unless it is welcome."""
@@ -74,7 +86,7 @@ class Computation:
         item = self.plan.kept[key]
         ends = list(cuts(0, math.prod(item.spec.shape), self.step(item)))
         with one_thread_each():
-            evaluation = self.measured(item, lambda: (Cut(*end, readers) for end in ends), readers)
+            evaluation = self.measured(item, lambda: (Cut(*end, readers) for end in ends))
             for end in ends:
                 cut = Cut(*end, readers)
                 value = copied(item, cut) if item.action == "copied" else evaluation.value(item.result, cut)
@@ -90,11 +102,6 @@ def copied(item: KeyPlan, cut: Cut) -> Tensor:
     """Return elements that go into the result as they are."""
     (name,) = item.result.models()
     return cut.read(name, item.key)
-
-
-def measured_before(part: Part) -> bool:
-    """Return whether a part's tensor is measured in passes over its files, for no slab holds all of it."""
-    return not part.whole and part.item.action == "merged" and must_measure(part.item.result)
 
 
 def is_finite(values: Tensor) -> bool:

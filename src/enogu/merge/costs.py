@@ -22,6 +22,7 @@ from enogu.merge.plan import KeyPlan, Plan
 PROBE_BLOCKS = 8  # read, hashed and written to learn the rates: 64 MiB, a tenth of a second
 SAMPLE = 1 << 20  # elements of a tensor whose arithmetic is timed
 PROGRAM = 280 << 20  # Python, torch, and what their allocators keep of what was used
+COMPILER = 110 << 20  # of the loops that methods are made of
 WIDE = 8  # bytes of an element at work, in double precision
 
 
@@ -80,7 +81,8 @@ def peak_bytes(plan: Plan, threads: int) -> int:
     """Return the most memory that a merge of a plan takes, the program itself included."""
     merged = [item for item in plan.kept.values() if item.action == "merged"]
     work = max((_at_work(item) for item in merged), default=0)
-    return PROGRAM + memory_for(plan) + (BLOCKS + 2) * BLOCK_BYTES + threads * work
+    program = PROGRAM + COMPILER * any(_calls(item.result) for item in merged)
+    return program + memory_for(plan) + (BLOCKS + 2) * BLOCK_BYTES + threads * work
 
 
 def _at_work(item: KeyPlan) -> int:
@@ -97,6 +99,10 @@ def _values(combination: Combination) -> int:
         sum(map(_values, node.tensors)) if isinstance(node, Applied) else 1 + isinstance(node, Adapted)
         for node, _ in combination.terms
     )
+
+
+def _calls(combination: Combination) -> bool:
+    return any(isinstance(node, Applied) for node, _ in combination.terms)
 
 
 def _surveys(plan: Plan) -> bool:

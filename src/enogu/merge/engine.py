@@ -3,20 +3,19 @@
 import hashlib
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
-from enogu.core.networks.direct import ALIGNMENT, DirectFile, MappedFile, room
+from enogu.core.networks.direct import ALIGNMENT, DirectFile, MappedFile
 from enogu.core.networks.folder import files_of
 from enogu.core.networks.identity import sha256_of
 from enogu.core.networks.stream import StreamWriter, Written, as_bytes, open_writer
 from enogu.core.records.known_hashes import KnownHashes, mark_of
 from enogu.core.records.progress import Progress, silent
-from enogu.merge.computation import PIECE, PRECISION, Computation, copied, measured_before, one_thread_each
+from enogu.merge.computation import PIECE, PRECISION, Computation, copied, one_thread_each
 from enogu.merge.evaluate import Cut, Evaluation, must_measure
 from enogu.merge.fingerprint import Fingerprint
 from enogu.merge.inputs import open_inputs
@@ -24,10 +23,10 @@ from enogu.merge.plan import KeyPlan, Plan
 from enogu.merge.slabs import Loaded, Loader, Part, Ring, Slab
 
 MEMORY = 160 << 20  # bytes of inputs and results that wait, are computed or are hashed
-MEASURING = 240 << 20  # the same where tensors are measured first: what fits in thrice is read once
+MEASURING = 192 << 20  # the same where tensors are measured first: what fits in is read once
 MAX_THREADS = 8  # more only wait for the disk
 READERS = 2  # slabs read at once: one read leaves a disk idle between its blocks
-AHEAD = 1  # tensors too large to stay that are measured before they are computed
+SLABS = 12  # that fill the memory: the fewer, the longer the reads; the more, the larger the tensors that it holds
 
 Describe = Callable[[Mapping[str, str]], Mapping[str, str]]
 
@@ -78,20 +77,22 @@ class Engine:
 
     def _write(self, run: "_Run", hashes: "Hashes", writer: StreamWriter) -> None:
         flight: deque[_Flight] = deque()
-        ring = Ring(run.memory)
+        ring, jobs = Ring(run.memory), run.jobs()
         total, done = run.computation.plan.out_bytes, 0
-        for slab in run.slabs():
-            read = run.loader.nbytes(slab)
-            while (memory := ring.lend(read + run.room(slab))) is None:
+        try:
+            for job in run.begun(jobs):
+                while (memory := ring.lend(job.nbytes)) is None:
+                    done += self._land(flight.popleft(), writer, ring)
+                    self.progress(done >> 20, total >> 20, "MiB")
+                job.load(run.loader, memory, pool=run.crew.read)
+                computed = run.crew.compute.submit(run.compute, job, memory[job.read :])
+                flight.append(_Flight(computed, hashes.feed(job.loaded)))
+            while flight:
                 done += self._land(flight.popleft(), writer, ring)
                 self.progress(done >> 20, total >> 20, "MiB")
-            loaded = run.crew.read.submit(run.loader.load, slab, memory[:read])
-            measured = run.crew.measure.submit(run.measure, loaded) if run.measures(slab) else None
-            computed = run.crew.compute.submit(run.compute, loaded, measured, memory[read:])
-            flight.append(_Flight(computed, hashes.feed(loaded)))
-        while flight:
-            done += self._land(flight.popleft(), writer, ring)
-            self.progress(done >> 20, total >> 20, "MiB")
+        finally:
+            for job in jobs:
+                job.loaded.cancel()  # or whoever waits for it would do so for ever
 
     def _land(self, flight: "_Flight", writer: StreamWriter, ring: Ring) -> int:
         written = 0
@@ -177,6 +178,34 @@ class Hashes:
 
 
 @dataclass(frozen=True)
+class _Job:
+    """A slab to be merged: how many bytes it takes to read and to hold the result, and what was read, once it was."""
+
+    slab: Slab
+    read: int
+    room: int
+    loaded: Future[Loaded] = field(default_factory=Future)
+
+    @property
+    def nbytes(self) -> int:
+        """Return how much memory it takes."""
+        return self.read + self.room
+
+    def load(self, loader: Loader, memory: memoryview, *, pool: Executor) -> None:
+        """Have the slab read, and those told who wait for it."""
+        pool.submit(loader.load, self.slab, memory[: self.read]).add_done_callback(self._arrive)
+
+    def _arrive(self, reading: Future[Loaded]) -> None:
+        if reading.cancelled():
+            self.loaded.cancel()
+        elif self.loaded.set_running_or_notify_cancel():
+            if problem := reading.exception():
+                self.loaded.set_exception(problem)
+            else:
+                self.loaded.set_result(reading.result())
+
+
+@dataclass(frozen=True)
 class _Run:
     """The work of a plan, slab by slab in the order of the file."""
 
@@ -186,77 +215,83 @@ class _Run:
     memory: int  # bytes of all slabs under way
     _evaluations: dict[str, Future[Evaluation]] = field(default_factory=dict)
 
-    def slabs(self) -> Iterator[Slab]:
-        """Yield every slab; tensors of several slabs are measured a few ahead of being computed."""
+    def jobs(self) -> list[_Job]:
+        """Return the slabs of all tensors."""
         items = [item for item in self.computation.plan.kept.values() if math.prod(item.spec.shape)]
-        slabs = list(self._slabs(items, self.memory // (self.crew.threads + READERS), whole=self.memory // 3))
-        firsts = [[part.item for part in slab.parts if part.start == 0 and measured_before(part)] for slab in slabs]
-        large, begun = [item for items in firsts for item in items], 0
-        for slab, first in zip(slabs, firsts, strict=True):
-            begun += len(first)
-            for item in large[len(self._evaluations) : begun + AHEAD]:
-                self._evaluations[item.key] = self.crew.measure.submit(self._measured, item)
-            yield slab
+        steps = {item.key: self.computation.step(item) for item in items}
+        slabs = self.loader.slabs(items, steps, nbytes=self.memory // SLABS)
+        return [_Job(slab, self.loader.nbytes(slab), _room(slab)) for slab in slabs]
 
-    def measures(self, slab: Slab) -> bool:
-        """Return whether there is anything for `measure` to do."""
-        return any(map(_measured_here, slab.parts))
+    def begun(self, jobs: Sequence[_Job]) -> Iterator[_Job]:
+        """Yield every job when its tensors are being measured."""
+        holders: dict[str, list[_Job]] = {}
+        for job in jobs:
+            for key in dict.fromkeys(part.item.key for part in job.slab.parts if _is_measured(part)):
+                holders.setdefault(key, []).append(job)
+        for job in jobs:
+            for part in job.slab.parts:
+                if part.start == 0 and _is_measured(part):
+                    measuring = self.crew.measure.submit(self._measured, part.item, holders[part.item.key])
+                    self._evaluations[part.item.key] = measuring
+            yield job
 
-    def room(self, slab: Slab) -> int:
-        """Return how much memory `compute` needs."""
-        return -(-sum(map(_room, slab.parts)) // ALIGNMENT) * ALIGNMENT
-
-    def measure(self, loading: Future[Loaded]) -> Mapping[str, Evaluation]:
-        """Measure the tensors that a slab has whole."""
-        loaded = loading.result()
-        return {part.item.key: self._seen(loaded, part) for part in loaded.slab.parts if _measured_here(part)}
-
-    def compute(
-        self, loading: Future[Loaded], measuring: Future[Mapping[str, Evaluation]] | None, memory: memoryview
-    ) -> list[tuple[Part, memoryview]]:
+    def compute(self, job: _Job, memory: memoryview) -> list[tuple[Part, memoryview]]:
         """Return the bytes of a slab as they go into the file."""
-        measured = measuring.result() if measuring else {}
-        loaded, done = loading.result(), []
+        loaded, done = job.loaded.result(), []
         for part in loaded.slab.parts:
-            here, memory = memory[: _room(part)], memory[_room(part) :]
-            done.append((part, self._part(loaded, part, measured, memory=here)))
+            here, memory = memory[: _room_of(part)], memory[_room_of(part) :]
+            done.append((part, self._part(loaded, part, memory=here)))
         return done
 
-    def _part(
-        self, loaded: Loaded, part: Part, measured: Mapping[str, Evaluation], *, memory: memoryview
-    ) -> memoryview:
+    def _part(self, loaded: Loaded, part: Part, *, memory: memoryview) -> memoryview:
         item = part.item
         if item.action == "copied":
             return as_bytes(copied(item, Cut(part.start, part.stop, loaded.readers)))
-        if measured_before(part):
-            evaluation = self._evaluations[item.key].result()
-        else:
-            evaluation = measured.get(item.key) or self._seen(loaded, part)
-        return self.computation.fill(part, self._pieces(loaded, part), evaluation, memory=memory)
+        pieces = loaded.cuts(part, self.computation.step(item))
+        measured = self._evaluations.get(item.key)
+        evaluation = measured.result() if measured else self.computation.evaluation(item)
+        return self.computation.fill(part, pieces, evaluation, memory=memory)
 
-    def _seen(self, loaded: Loaded, part: Part) -> Evaluation:
-        return self.computation.measured(part.item, partial(self._pieces, loaded, part), loaded.readers)
+    def _measured(self, item: KeyPlan, jobs: Sequence[_Job]) -> Evaluation:
+        """Measure a tensor: from its jobs, as they are read, and what they cannot hold together from its files."""
+        step, held = self.computation.step(item), self._held(jobs)
+        rest = [job.slab.only(item) for job in jobs[len(held) :]]
 
-    def _pieces(self, loaded: Loaded, part: Part) -> Iterator[Cut]:
-        return loaded.cuts(part, self.computation.step(part.item))
+        def pieces() -> Iterator[Cut]:
+            yield from at_hand()
+            yield from self.loader.passes(item, rest, step, pool=self.crew.read)
 
-    def _measured(self, item: KeyPlan) -> Evaluation:
-        step = self.computation.step(item)
-        slabs = list(self._slabs([item], self.memory // 16, whole=0))
-        most = max(map(self.loader.nbytes, slabs))
-        passes = partial(self.loader.passes, slabs, step, (room(most), room(most)), pool=self.crew.read)
-        return self.computation.measured(item, passes, self.loader.readers)
+        def spread() -> Iterator[Cut]:
+            yield from at_hand()
+            if rest:
+                yield Cut(rest[0].parts[0].start, math.prod(item.spec.shape), self.loader.readers)
 
-    def _slabs(self, items: list[KeyPlan], nbytes: int, *, whole: int) -> Iterator[Slab]:
-        steps = {item.key: self.computation.step(item) for item in items}
-        return self.loader.slabs(items, steps, nbytes=nbytes, whole=whole)
+        def at_hand() -> Iterator[Cut]:
+            for job in held:
+                yield from job.loaded.result().cuts_of(item, step)
+
+        return self.computation.measured(item, pieces, spread=spread)
+
+    def _held(self, jobs: Sequence[_Job]) -> Sequence[_Job]:
+        """Return those of the first jobs that can be in memory together, whatever gap a ring leaves before its end."""
+        total, most = 0, 0
+        for number, job in enumerate(jobs):
+            total, most = total + job.nbytes, max(most, job.nbytes)
+            if total + most > self.memory:
+                return jobs[:number]
+        return jobs
 
 
-def _measured_here(part: Part) -> bool:
-    return part.whole and part.item.action == "merged" and must_measure(part.item.result)
+def _is_measured(part: Part) -> bool:
+    return part.item.action == "merged" and must_measure(part.item.result)
 
 
-def _room(part: Part) -> int:
+def _room(slab: Slab) -> int:
+    """Return the bytes of the result of a slab, rounded for the read that follows."""
+    return -(-sum(map(_room_of, slab.parts)) // ALIGNMENT) * ALIGNMENT
+
+
+def _room_of(part: Part) -> int:
     """Return the bytes of a part in the file, rounded so that the next one begins at a whole element."""
     return -(-(part.stop - part.start) * part.item.spec.dtype.itemsize // 8) * 8
 

@@ -1,6 +1,7 @@
 """The value of a combination over a stretch of one tensor, in the precision of the arithmetic."""
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,11 +12,12 @@ from torch import Tensor
 from enogu.merge.adapters.adapter import Adapter, ColumnSquares, block_rows
 from enogu.merge.algebra import Adapted, Applied, Combination, Model, Node
 from enogu.merge.inputs import Input
+from enogu.merge.loops import differences
 from enogu.merge.method import Method
 from enogu.merge.stretch import Stretch
 
 SAMPLED, LEAST, MOST = 64, 1 << 12, 1 << 16  # a sample has one of so many elements, within bounds
-PLACES = 64  # of a tensor that a sample is taken from
+PLACES = 16  # of a tensor that a sample is taken from
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,31 @@ class Cut:
         return self._widened[model]
 
 
+class Scratch(threading.local):
+    """Memory of a thread that one piece leaves to the next: fresh pages cost as much as the arithmetic on them."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._held = torch.empty(0)
+
+    def rows(self, rows: int, columns: int) -> Tensor:
+        """Return float32 memory of this shape, the same every time."""
+        if len(self._held) < rows * columns:
+            self._held = torch.empty(rows * columns)
+        return self._held[: rows * columns].view(rows, columns)
+
+    def kept(self, result: Tensor) -> Tensor:
+        """Return a result in memory that is not used again."""
+        shared = result.untyped_storage().data_ptr() == self._held.untyped_storage().data_ptr()
+        return result.clone() if shared else result
+
+
 @dataclass(frozen=True)
 class Passes:
-    """Ways through a tensor of `count` elements, of which `together` must stay so."""
+    """Ways through a tensor of `count` elements, of which `together` must stay so; `spread` are easily looked into."""
 
     all: Callable[[], Iterator[Cut]]
-    readers: Mapping[str, Input]
+    spread: Callable[[], Iterator[Cut]]
     count: int
     together: int
 
@@ -54,8 +75,10 @@ class Passes:
             return
         wanted = min(max(self.count // SAMPLED, LEAST), MOST)
         width = -(-wanted // (PLACES * self.together)) * self.together
-        for start in range(0, self.count, max(self.count // PLACES // self.together * self.together, width)):
-            yield Cut(start, min(start + width, self.count), self.readers)
+        gap = max(self.count // PLACES // self.together * self.together, width)
+        for cut in self.spread():
+            for start in range(-(-cut.start // gap) * gap, cut.stop, gap):
+                yield Cut(start, min(start + width, cut.stop), cut.readers)
 
 
 @dataclass
@@ -69,6 +92,7 @@ class Evaluation:
     repeated: frozenset[str] = frozenset()  # models that the formula reads more than once
     surveys: Mapping["Asked", Any] = field(default_factory=dict)
     measured: dict[Node, Any] = field(default_factory=dict)
+    scratch: Scratch = field(default_factory=Scratch)
 
     def value(self, combination: Combination, cut: Cut) -> Tensor:
         """Return a combination's elements, flat, in memory that nobody else holds."""
@@ -106,7 +130,7 @@ class Evaluation:
 
                 def pieces(*, sample: bool = False, node: Applied = node) -> Iterator[list[Tensor]]:
                     for cut in cuts(sample=sample):
-                        yield [self._shaped(self.value(t, cut), node) for t in node.tensors]
+                        yield self._arguments(node, cut)
 
                 self.measured[node] = node.method.measure(pieces, **dict(node.options))
 
@@ -126,7 +150,7 @@ class Evaluation:
     def look(self, node: Applied, cut: Cut) -> Tensor:
         """Return what the survey of a method sees of this tensor, which must be whole."""
         assert node.method.survey is not None
-        return node.method.survey.look(*(self._shaped(self.value(tensor, cut), node) for tensor in node.tensors))
+        return node.method.survey.look(*self._arguments(node, cut))
 
     def _node(self, node: Node, cut: Cut) -> Tensor:
         if isinstance(node, Model):
@@ -135,7 +159,7 @@ class Evaluation:
         if isinstance(node, Adapted):
             weight, squares = self.value(node.weight, cut), self.measured.get(node, {})
             return self._adapter(node, cut).at(self.key, weight, cut.start, squares=squares)
-        tensors = [self._shaped(self.value(tensor, cut), node) for tensor in node.tensors]
+        tensors = self._arguments(node, cut)
         single = sum(not slot.many for slot in node.method.slots)
         arguments = [*tensors[:single], *([tensors[single:]] if single < len(node.method.slots) else [])]
         lent: dict[str, Any] = {}
@@ -147,7 +171,17 @@ class Evaluation:
             names = tuple(tensor.spelling for tensor in node.tensors)
             lent["elements"] = Stretch(self.seed, self.key, cut.start, self.shape, names)
         result: Tensor = node.method(*arguments, **dict(node.options), **lent)
-        return result.reshape(-1)
+        return self.scratch.kept(result.reshape(-1))
+
+    def _arguments(self, node: Applied, cut: Cut) -> list[Tensor]:
+        """Return the tensors of a call, in memory that nobody else holds until the next cut."""
+        stored = [cut.read(name, self.key) for name in node.differing]
+        if self.dtype == torch.float32 and {each.dtype for each in stored} == {torch.float16}:
+            base, *others = (each.view(torch.uint16).numpy() for each in stored)
+            block = self.scratch.rows(len(others), len(base))
+            differences(tuple(others), base, block.numpy())
+            return [self._shaped(row, node) for row in block]
+        return [self._shaped(self.value(tensor, cut), node) for tensor in node.tensors]
 
     def _shaped(self, flat: Tensor, node: Applied) -> Tensor:
         if node.method.grain == "element":

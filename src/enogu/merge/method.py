@@ -34,7 +34,10 @@ Grain = Literal["linear", "element", "row", "tensor"]
 
 
 class Pieces(Protocol):
-    """The arguments, piece by piece, in memory that nobody else holds; each call is another pass."""
+    """The arguments, piece by piece; each call is another pass.
+
+    A piece may be changed, and is gone when the next one comes.
+    """
 
     def __call__(self, *, sample: bool = False) -> Iterator[list[Tensor]]:
         """Yield all pieces, or short ones from all over the tensor."""

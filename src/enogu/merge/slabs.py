@@ -2,14 +2,14 @@
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 
 from enogu.core.networks.direct import DirectFile, room, room_for
 from enogu.core.networks.stream import Reader, Span, Window
-from enogu.merge.evaluate import Cut, cuts, must_measure
+from enogu.merge.evaluate import Cut, cuts
 from enogu.merge.inputs import Input
 from enogu.merge.plan import KeyPlan
 
@@ -19,16 +19,11 @@ Range = tuple[int, int]  # of a file's bytes: the first, and the one behind the 
 
 @dataclass(frozen=True)
 class Part:
-    """Elements [start, stop) of a tensor of the result; `whole` says that there are no others."""
+    """Elements [start, stop) of a tensor of the result."""
 
     item: KeyPlan
     start: int
     stop: int
-
-    @property
-    def whole(self) -> bool:
-        """Return whether this is all of the tensor."""
-        return self.stop - self.start == math.prod(self.item.spec.shape)
 
 
 @dataclass(frozen=True)
@@ -41,6 +36,10 @@ class Slab:
     def out_bytes(self) -> int:
         """Return how much of the result this is."""
         return sum((part.stop - part.start) * part.item.spec.dtype.itemsize for part in self.parts)
+
+    def only(self, item: KeyPlan) -> "Slab":
+        """Return this without what belongs to other tensors."""
+        return Slab(tuple(part for part in self.parts if part.item is item))
 
 
 class Ring:
@@ -89,9 +88,9 @@ class Loaded:
         for start, stop in cuts(part.start, part.stop, step):
             yield Cut(start, stop, self.readers)
 
-    def all_cuts(self, step: int) -> Iterator[Cut]:
-        """Yield pieces of every part, which are of one tensor."""
-        for part in self.slab.parts:
+    def cuts_of(self, item: KeyPlan, step: int) -> Iterator[Cut]:
+        """Yield pieces of every part of a tensor."""
+        for part in self.slab.only(item).parts:
             yield from self.cuts(part, step)
 
 
@@ -102,19 +101,14 @@ class Loader:
     readers: Mapping[str, Input]
     files: Mapping[Path, DirectFile]
 
-    def slabs(self, items: Iterable[KeyPlan], step: Mapping[str, int], *, nbytes: int, whole: int) -> Iterator[Slab]:
-        """Cut tensors, in their order, into slabs that take about `nbytes` with their result; none splits a `step`.
-
-        A tensor that is measured stays whole up to `whole` bytes, so that it is read once.
-        """
+    def slabs(self, items: Iterable[KeyPlan], step: Mapping[str, int], *, nbytes: int) -> Iterator[Slab]:
+        """Cut tensors, in their order, into slabs that take about `nbytes` with their result; none splits a `step`."""
         parts: list[Part] = []
         size = 0
         for item in items:
             width = max(self._width(item), 1)
-            count = math.prod(item.spec.shape)
-            together = item.action == "merged" and must_measure(item.result) and count * width <= whole
-            most = count if together else max(nbytes // width // step[item.key], 1) * step[item.key]
-            for start, stop in cuts(0, count, most):
+            most = max(nbytes // width // step[item.key], 1) * step[item.key]
+            for start, stop in cuts(0, math.prod(item.spec.shape), most):
                 if parts and size + (stop - start) * width > nbytes:
                     yield Slab(tuple(parts))
                     parts, size = [], 0
@@ -140,18 +134,17 @@ class Loader:
         }
         return Loaded(slab, windows, readers)
 
-    def passes(
-        self, slabs: Iterable[Slab], step: int, memory: tuple[memoryview, memoryview], *, pool: Executor
-    ) -> Iterator[Cut]:
-        """Yield the pieces of one tensor's slabs, the next slab read while one is looked at."""
-        waiting: deque[Future[Loaded]] = deque()
+    def passes(self, item: KeyPlan, slabs: Sequence[Slab], step: int, *, pool: Executor) -> Iterator[Cut]:
+        """Yield the pieces of a tensor that slabs have, the next slab read while one is looked at."""
+        most = max(map(self.nbytes, slabs), default=0)
+        memory, waiting = (room(most), room(most)), deque[Future[Loaded]]()
         try:
             for number, slab in enumerate(slabs):
                 waiting.append(pool.submit(self.load, slab, memory[number % 2]))
                 if number:
-                    yield from waiting.popleft().result().all_cuts(step)
+                    yield from waiting.popleft().result().cuts_of(item, step)
             while waiting:
-                yield from waiting.popleft().result().all_cuts(step)
+                yield from waiting.popleft().result().cuts_of(item, step)
         finally:
             wait(waiting)  # whoever looks at a part only must not leave a read under way into this memory
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from enogu.merge.loops import gather
 from enogu.merge.method import Pieces
 
 BLOCK = 1 << 16  # elements per partial sum
@@ -58,15 +59,15 @@ def total(pieces: Pieces, of: Callable[[list[Tensor]], Sequence[Tensor]]) -> Ten
     return sums
 
 
-def cutoffs(pieces: Pieces, keep: float, *, of: Callable[[list[Tensor]], Sequence[Tensor]]) -> Tensor:
-    """Return per result of `of` the value that a share `keep` of its elements reaches: exact, without a sort.
+def cutoffs(pieces: Pieces, keep: float, *, of: Callable[[list[Tensor]], Sequence[Tensor]] = list) -> Tensor:
+    """Return per result of `of` the size that a share `keep` of its elements reaches: exact, without a sort.
 
-    `of` must give numbers of at least 0. At least one element reaches the value, however small the tensor.
-    A sample from all over the tensor brackets the value, and one pass counts what lies above and looks at what lies
+    At least one element reaches it, however small the tensor.
+    A sample from all over the tensor brackets the size, and one pass counts what lies above and looks at what lies
     within (Floyd and Rivest 1975). After a miss, that count tells how far the sample is off.
     """
-    columns = zip(*(of(piece) for piece in pieces(sample=True)), strict=True)
-    samples = [torch.cat([part.reshape(-1) for part in parts]).numpy() for parts in columns]
+    parts = ([part.reshape(-1).abs() for part in of(piece)] for piece in pieces(sample=True))
+    samples = [torch.cat(column).numpy() for column in zip(*parts, strict=True)]
     brackets = [Bracket.around(sample, keep) for sample in samples]
     for _ in range(TRIES):
         for row, values in _each(pieces, of):
@@ -110,7 +111,7 @@ class Bracket:
         self._single = low == high  # one value that many elements have need not be gathered
         self._count, self._above, self._inside = 0, 0, 0
         self._within = Gathered(np.full(int(self._single), low, dtype=dtype))
-        self._flags = np.empty((2, 0), dtype=bool)
+        self._found = np.empty(0, dtype=dtype)
 
     @staticmethod
     def around(sample: "np.ndarray[Any, Any]", keep: float, *, slack: float = 0.0) -> "Bracket":
@@ -124,17 +125,14 @@ class Bracket:
 
     def look(self, values: "np.ndarray[Any, Any]") -> None:
         """Count a piece, and gather what lies inside as long as that is little."""
-        if len(values) > self._flags.shape[1]:
-            self._flags = np.empty((2, len(values)), dtype=bool)
-        below, inside = self._flags[:, : len(values)]
-        np.less(values, self._high, out=below)
-        np.greater(values, self._low, out=inside)
-        inside &= below
+        if len(values) > len(self._found):
+            self._found = np.empty_like(values)
+        above, inside = gather(values, (self._low, self._high), self._found)
         self._count += len(values)
-        self._above += len(values) - int(np.count_nonzero(below))
-        self._inside += int(np.count_nonzero(inside))
+        self._above += above
+        self._inside += inside
         if not self._single and self._inside <= GATHERED:
-            self._within.append(values[inside])
+            self._within.append(self._found[:inside])
 
     def corrected(self, sample: "np.ndarray[Any, Any]", keep: float) -> "Bracket":
         """Return bounds for the next pass: how much lies above tells which share of the sample `keep` stands for."""
@@ -164,13 +162,13 @@ def _radix(pieces: Pieces, keep: float, *, of: Callable[[list[Tensor]], Sequence
         for selection in rows:
             selection.begin(top, bottom)
         for row, values in _each(pieces, of):
-            rows[row].count(values.reshape(-1).view(integer))
+            rows[row].count(values.reshape(-1).abs().view(integer))
         if max(selection.narrow(keep) for selection in rows) <= CANDIDATES:
             break
     else:
         return torch.tensor([selection.prefix for selection in rows], dtype=integer).view(probe[0].dtype)
     for row, values in _each(pieces, of):
-        rows[row].gather(values.reshape(-1).view(integer))
+        rows[row].gather(values.reshape(-1).abs().view(integer))
     return torch.stack([selection.answer() for selection in rows]).view(probe[0].dtype)
 
 

@@ -70,7 +70,7 @@ KINDS = MappingProxyType(
             run="enogu.merge.stage:run",
             foresee="enogu.merge.preview:foresee",
             preview="enogu.merge.preview:preview_in_recipe",
-            version=2,
+            version=3,
             model="model.safetensors",
         ),
         "extract": Kind(

@@ -23,6 +23,7 @@ ALIGNMENT = 4096  # of positions, lengths and memory; what every disk of today c
 BLOCK_BYTES = 8 << 20  # per read or write when a whole file goes by
 BLOCKS = 3  # in the hands of a writer: one is filled, one written, one hashed
 DIRECT_FROM = 64 << 20  # bytes of a file below which the page cache does no harm and is soon read again
+HUGE_PAGE = 2 << 20  # bytes; memory in such pages is found sooner
 PROBES = 8  # places of a file that are looked for in the page cache
 _DIRECT = getattr(os, "O_DIRECT", 0)
 _PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
@@ -36,7 +37,10 @@ def map_file(descriptor: int) -> mmap.mmap:
 
 def room(nbytes: int) -> memoryview:
     """Return zeroed memory that direct I/O can use; the system takes it back when nothing refers to it."""
-    return memoryview(mmap.mmap(-1, max(nbytes, 1), **_PRIVATE))
+    memory = mmap.mmap(-1, max(nbytes, 1), **_PRIVATE)
+    if nbytes >= HUGE_PAGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return memoryview(memory)
 
 
 def room_for(nbytes: int) -> int:

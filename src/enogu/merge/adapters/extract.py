@@ -247,7 +247,7 @@ class _Source:
                 yield Cut(start, stop, self.readers)
 
         evaluation = Evaluation(key, shape, torch.float32, self.config.seed)
-        evaluation.measure(combination, Passes(cut, self.readers, count, together))
+        evaluation.measure(combination, Passes(cut, cut, count, together))
         yield from (evaluation.value(combination, each) for each in cut())
 
 

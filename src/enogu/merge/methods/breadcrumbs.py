@@ -4,7 +4,7 @@ from torch import Tensor
 
 from enogu.core.records.errors import Refused
 from enogu.merge.method import Delta, Deltas, Pieces, method
-from enogu.merge.methods.ties import magnitudes, reaching
+from enogu.merge.methods.ties import reaching
 from enogu.merge.statistics import cutoffs, weighted
 
 
@@ -12,8 +12,8 @@ def band(pieces: Pieces, *, keep: float, outliers: float) -> tuple[Tensor, Tenso
     """Return the least size that is kept, and the least that is an outlier."""
     if not 0.0 <= outliers < 1.0 or keep <= 0.0 or keep + outliers > 1.0 + 1e-9:
         raise Refused(f"breadcrumbs(): keep {keep:g} and outliers {outliers:g} are shares whose sum is at most 1")
-    upper = cutoffs(pieces, outliers, of=magnitudes) if outliers else None
-    return cutoffs(pieces, keep + outliers, of=magnitudes), upper
+    upper = cutoffs(pieces, outliers) if outliers else None
+    return cutoffs(pieces, keep + outliers), upper
 
 
 @method(grain="element", measure=band)
