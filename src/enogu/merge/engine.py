@@ -66,7 +66,7 @@ class Engine:
             writer = stack.enter_context(open_writer(out, specs, describe(unknown)))
             loader = Loader(readers, direct)
             threads = max(1, min(self.threads, MAX_THREADS))
-            crew = stack.enter_context(_crew(threads, measuring=measures(plan)))
+            crew = stack.enter_context(_crew(threads))
             hashes = Hashes(plan, loader, used, crew=crew, known=self.known)
             computation = Computation(plan, self.piece).surveyed(readers)
             memory = self.memory or memory_for(plan)
@@ -135,10 +135,9 @@ class Crew:
 
 
 @contextmanager
-def _crew(threads: int, *, measuring: bool) -> Iterator[Crew]:
-    measure = max(threads // 2, 1)  # threads of short operations hold each other up, so there are no more than need be
-    compute = max(threads - measure, 1) if measuring else threads
-    pools = [ThreadPoolExecutor(size) for size in (READERS, measure, compute, *[1] * threads)]
+def _crew(threads: int) -> Iterator[Crew]:
+    measure = max(threads // 2, 1)  # more would wait for memory
+    pools = [ThreadPoolExecutor(size) for size in (READERS, measure, threads, *[1] * threads)]
     try:
         yield Crew(threads, read=pools[0], measure=pools[1], compute=pools[2], hashing=tuple(pools[3:]))
     finally:

@@ -11,6 +11,7 @@ import hashlib
 import mmap
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -39,7 +40,8 @@ def room(nbytes: int) -> memoryview:
     """Return zeroed memory that direct I/O can use; the system takes it back when nothing refers to it."""
     memory = mmap.mmap(-1, max(nbytes, 1), **_PRIVATE)
     if nbytes >= HUGE_PAGE and hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
+        with suppress(OSError):  # a system without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
     return memoryview(memory)
 
 
