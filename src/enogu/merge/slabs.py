@@ -32,11 +32,6 @@ class Slab:
 
     parts: tuple[Part, ...]
 
-    @property
-    def out_bytes(self) -> int:
-        """Return how much of the result this is."""
-        return sum((part.stop - part.start) * part.item.spec.dtype.itemsize for part in self.parts)
-
     def only(self, item: KeyPlan) -> "Slab":
         """Return this without what belongs to other tensors."""
         return Slab(tuple(part for part in self.parts if part.item is item))
