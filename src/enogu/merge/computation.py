@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from enogu.core.networks.fp8 import DTYPES, narrow
-from enogu.core.networks.stream import as_bytes
 from enogu.core.records.errors import Failed
+from enogu.merge.algebra import Applied
 from enogu.merge.evaluate import Asked, Cut, Evaluation, Passes, Scratch, asked, cuts, surveying, unit
+from enogu.merge.guess import foreseeing
 from enogu.merge.inputs import Input
 from enogu.merge.plan import KeyPlan, Plan
 from enogu.merge.slabs import Part
@@ -41,18 +42,27 @@ class Computation:
         settled = {key: key[0].survey.settle(torch.cat(found)) for key, found in looks.items() if key[0].survey}
         return replace(self, surveys=settled)
 
+    def passes(self, item: KeyPlan, pieces: Callable[[], Iterator[Cut]]) -> Passes:
+        """Return ways through a tensor whose pieces are easily had."""
+        return Passes(pieces, pieces, math.prod(item.spec.shape), unit(item.result, item.spec.shape))
+
     def step(self, item: KeyPlan) -> int:
         """Return how many elements are computed at once: whole rows or tensors where a method needs them."""
         together = unit(item.result, item.spec.shape)
         return max(self.piece // together, 1) * together
 
-    def measured(
-        self, item: KeyPlan, pieces: Callable[[], Iterator[Cut]], *, spread: Callable[[], Iterator[Cut]] | None = None
-    ) -> Evaluation:
-        """Let the methods of a tensor see all of it; where they want samples only, those of `spread`, if given."""
-        evaluation, shape = self.evaluation(item), item.spec.shape
-        evaluation.measure(item.result, Passes(pieces, spread or pieces, math.prod(shape), unit(item.result, shape)))
+    def measured(self, item: KeyPlan, passes: Passes) -> Evaluation:
+        """Let the methods of a tensor see all of it."""
+        evaluation = self.evaluation(item)
+        evaluation.measure(item.result, passes)
         return evaluation
+
+    def foreseen(self, readers: Mapping[str, Input]) -> dict[str, Applied]:
+        """Return the calls that can go ahead before all of their tensor was seen, by key."""
+        if self.plan.config.precision != "fp32":
+            return {}
+        calls = {item.key: foreseeing(item, readers) for item in self.plan.kept.values()}
+        return {key: call for key, call in calls.items() if call}
 
     def evaluation(self, item: KeyPlan) -> Evaluation:
         """Return what computes a tensor of which no method must see all first."""
@@ -70,23 +80,23 @@ class Computation:
             scratch=self.scratch,
         )
 
-    def fill(self, part: Part, pieces: Iterator[Cut], evaluation: Evaluation, *, memory: memoryview) -> memoryview:
-        """Compute a part into memory; refuse what is not finite, unless it is welcome."""
-        item, start = part.item, part.start
-        out = torch.frombuffer(memory, dtype=item.spec.dtype, count=part.stop - start)
+    def fill(self, part: Part, pieces: Iterator[Cut], evaluation: Evaluation, *, memory: memoryview) -> list[Cut]:
+        """Compute a part into memory; return where it is not finite, unless that is welcome."""
+        item, start, odd = part.item, part.start, []
+        out = elements(memory, item)
         for cut in pieces:
             value = rounded(evaluation.value(item.result, cut), item.spec.dtype)
             piece = out[cut.start - start : cut.stop - start].copy_(value)
             if self.plan.config.nonfinite == "refuse" and not is_finite(piece):
-                raise Failed(_blame(item, cut))
-        return as_bytes(out)
+                odd.append(cut)
+        return odd
 
     def tensor(self, key: str, readers: Mapping[str, Input]) -> Iterator[Tensor]:
         """Yield one tensor of the result, piece by piece, as it would be written."""
         item = self.plan.kept[key]
         ends = list(cuts(0, math.prod(item.spec.shape), self.step(item)))
         with one_thread_each():
-            evaluation = self.measured(item, lambda: (Cut(*end, readers) for end in ends))
+            evaluation = self.measured(item, self.passes(item, lambda: (Cut(*end, readers) for end in ends)))
             for end in ends:
                 cut = Cut(*end, readers)
                 value = copied(item, cut) if item.action == "copied" else evaluation.value(item.result, cut)
@@ -121,10 +131,16 @@ def one_thread_each() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _blame(item: KeyPlan, cut: Cut) -> str:
+def elements(memory: memoryview, item: KeyPlan) -> Tensor:
+    """Return the elements that memory holds of a tensor of the result."""
+    return torch.frombuffer(memory, dtype=item.spec.dtype)
+
+
+def blame(item: KeyPlan, cut: Cut) -> Failed:
+    """Return why elements of the result are not finite."""
     for name in sorted(set(item.result.models())):
         if not is_finite(cut.read(name, item.key)):
             remedy = "use a sound copy, or let it through (--keep-nonfinite; in a recipe nonfinite = 'keep')"
-            return f"{item.key} of {name} holds NaN or infinities; {remedy}"
+            return Failed(f"{item.key} of {name} holds NaN or infinities; {remedy}")
     kind = str(item.spec.dtype).removeprefix("torch.")
-    return f"{item.key}: the result does not fit into {kind}; write it wider, or change the formula"
+    return Failed(f"{item.key}: the result does not fit into {kind}; write it wider, or change the formula")

@@ -22,7 +22,7 @@ from enogu.merge.plan import KeyPlan, Plan
 PROBE_BLOCKS = 8  # read, hashed and written to learn the rates: 64 MiB, a tenth of a second
 SAMPLE = 1 << 20  # elements of a tensor whose arithmetic is timed
 PROGRAM = 280 << 20  # Python, torch, and what their allocators keep of what was used
-COMPILER = 110 << 20  # of the loops that methods are made of
+COMPILER = 150 << 20  # of the loops that methods are made of, while it compiles them
 WIDE = 8  # bytes of an element at work, in double precision
 
 

@@ -4,30 +4,36 @@ import hashlib
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from enogu.core.networks.direct import ALIGNMENT, DirectFile, MappedFile
+from enogu.core.networks.direct import ALIGNMENT, DirectFile, MappedFile, room
 from enogu.core.networks.folder import files_of
 from enogu.core.networks.identity import sha256_of
 from enogu.core.networks.stream import StreamWriter, Written, as_bytes, open_writer
 from enogu.core.records.known_hashes import KnownHashes, mark_of
 from enogu.core.records.progress import Progress, silent
-from enogu.merge.computation import PIECE, PRECISION, Computation, copied, one_thread_each
-from enogu.merge.evaluate import Cut, Evaluation, must_measure
+from enogu.merge.algebra import Applied
+from enogu.merge.computation import PIECE, PRECISION, Computation, blame, copied, one_thread_each
+from enogu.merge.evaluate import Cut, Evaluation, Passes, must_measure, unit
 from enogu.merge.fingerprint import Fingerprint
+from enogu.merge.guess import Guess
 from enogu.merge.inputs import open_inputs
 from enogu.merge.plan import KeyPlan, Plan
 from enogu.merge.slabs import Loaded, Loader, Part, Ring, Slab
+from enogu.merge.whole import Whole
 
 MEMORY = 160 << 20  # bytes of inputs and results that wait, are computed or are hashed
 MEASURING = 192 << 20  # the same where tensors are measured first: what fits in is read once
+GUESSING = 96 << 20  # the same where large tensors are not, but their results wait beside this memory
 MAX_THREADS = 8  # more only wait for the disk
 READERS = 2  # slabs read at once: one read leaves a disk idle between its blocks
 SLABS = 12  # that fill the memory: the fewer, the longer the reads; the more, the larger the tensors that it holds
 
+Computed = list[tuple[Part, memoryview]]  # a slab's parts and their bytes; the last part of a whole stands for all
 Describe = Callable[[Mapping[str, str]], Mapping[str, str]]
 
 
@@ -69,8 +75,9 @@ class Engine:
             crew = stack.enter_context(_crew(threads))
             hashes = Hashes(plan, loader, used, crew=crew, known=self.known)
             computation = Computation(plan, self.piece).surveyed(readers)
-            memory = self.memory or memory_for(plan)
-            self._write(_Run(computation, loader, crew, memory), hashes, writer)
+            foreseen = computation.foreseen(readers)
+            memory = self.memory or (GUESSING if foreseen else memory_for(plan))
+            self._write(_Run(computation, loader, crew, memory, foreseen), hashes, writer)
             writer.metadata = describe(hashes.finish())
         assert writer.written is not None
         return writer.written
@@ -82,26 +89,28 @@ class Engine:
         try:
             for job in run.begun(jobs):
                 while (memory := ring.lend(job.nbytes)) is None:
-                    done += self._land(flight.popleft(), writer, ring)
+                    done += self._land(flight.popleft(), writer, run)
+                    ring.take_back()
                     self.progress(done >> 20, total >> 20, "MiB")
                 job.load(run.loader, memory, pool=run.crew.read)
-                computed = run.crew.compute.submit(run.compute, job, memory[job.read :])
+                before = [each.computed for each in flight]
+                computed = run.crew.compute.submit(run.compute, job, memory[job.read :], before)
                 flight.append(_Flight(computed, hashes.feed(job.loaded)))
             while flight:
-                done += self._land(flight.popleft(), writer, ring)
+                done += self._land(flight.popleft(), writer, run)
                 self.progress(done >> 20, total >> 20, "MiB")
         finally:
             for job in jobs:
                 job.loaded.cancel()  # or whoever waits for it would do so for ever
 
-    def _land(self, flight: "_Flight", writer: StreamWriter, ring: Ring) -> int:
+    def _land(self, flight: "_Flight", writer: StreamWriter, run: "_Run") -> int:
         written = 0
         for part, data in flight.computed.result():
             writer.write(part.item.key, data, offset=part.start * part.item.spec.dtype.itemsize)
+            run.wholes.pop(part.item.key, None)
             written += len(data)
         for hashed in flight.hashed:
             hashed.result()
-        ring.take_back()
         return written
 
 
@@ -119,7 +128,7 @@ def memory_for(plan: Plan) -> int:
 class _Flight:
     """A slab under way: what is computed of it, and who else looks at its bytes."""
 
-    computed: Future[list[tuple[Part, memoryview]]]
+    computed: Future[Computed]
     hashed: list[Future[None]]
 
 
@@ -212,14 +221,16 @@ class _Run:
     loader: Loader
     crew: Crew
     memory: int  # bytes of all slabs under way
+    foreseen: Mapping[str, Applied]  # calls that go ahead before all of their tensor was seen
     _evaluations: dict[str, Future[Evaluation]] = field(default_factory=dict)
+    wholes: dict[str, Whole] = field(default_factory=dict)
 
     def jobs(self) -> list[_Job]:
         """Return the slabs of all tensors."""
         items = [item for item in self.computation.plan.kept.values() if math.prod(item.spec.shape)]
         steps = {item.key: self.computation.step(item) for item in items}
         slabs = self.loader.slabs(items, steps, nbytes=self.memory // SLABS)
-        return [_Job(slab, self.loader.nbytes(slab), _room(slab)) for slab in slabs]
+        return [_Job(slab, self.loader.nbytes(slab), self._room(slab)) for slab in slabs]
 
     def begun(self, jobs: Sequence[_Job]) -> Iterator[_Job]:
         """Yield every job when its tensors are being measured."""
@@ -230,31 +241,54 @@ class _Run:
         for job in jobs:
             for part in job.slab.parts:
                 if part.start == 0 and _is_measured(part):
-                    measuring = self.crew.measure.submit(self._measured, part.item, holders[part.item.key])
-                    self._evaluations[part.item.key] = measuring
+                    self._begin(part.item, holders[part.item.key])
             yield job
 
-    def compute(self, job: _Job, memory: memoryview) -> list[tuple[Part, memoryview]]:
-        """Return the bytes of a slab as they go into the file."""
-        loaded, done = job.loaded.result(), []
+    def _begin(self, item: KeyPlan, jobs: Sequence[_Job]) -> None:
+        if item.key in self.foreseen:
+            slabs = [job.slab.only(item) for job in jobs]
+            again = partial(self.loader.passes, item, slabs, self.computation.step(item), pool=self.crew.read)
+            guess = self.crew.measure.submit(self._guessed, item, jobs)
+            memory = room(math.prod(item.spec.shape) * item.spec.dtype.itemsize)
+            self.wholes[item.key] = Whole(self.computation, item, guess, again, self.loader.readers, memory)
+        else:
+            self._evaluations[item.key] = self.crew.measure.submit(self._measured, item, jobs)
+
+    def compute(self, job: _Job, memory: memoryview, before: Sequence[Future[Computed]]) -> Computed:
+        """Return the bytes of a slab as they go into the file; `before` are the slabs before it, which began sooner."""
+        loaded, done = job.loaded.result(), Computed()
         for part in loaded.slab.parts:
-            here, memory = memory[: _room_of(part)], memory[_room_of(part) :]
-            done.append((part, self._part(loaded, part, memory=here)))
+            here, memory = memory[: self._room_of(part)], memory[self._room_of(part) :]
+            pieces = loaded.cuts(part, self.computation.step(part.item))
+            if whole := self.wholes.get(part.item.key):
+                whole.fill(part, pieces)
+                if part.stop == whole.part.stop:
+                    wait(before)
+                    done.append((whole.part, whole.settled()))
+            elif part.item.action == "copied":
+                done.append((part, as_bytes(copied(part.item, Cut(part.start, part.stop, loaded.readers)))))
+            else:
+                self._fill(part, pieces, memory=here[: _bytes_of(part)])
+                done.append((part, here[: _bytes_of(part)]))
         return done
 
-    def _part(self, loaded: Loaded, part: Part, *, memory: memoryview) -> memoryview:
-        item = part.item
-        if item.action == "copied":
-            return as_bytes(copied(item, Cut(part.start, part.stop, loaded.readers)))
-        pieces = loaded.cuts(part, self.computation.step(item))
-        measured = self._evaluations.get(item.key)
-        evaluation = measured.result() if measured else self.computation.evaluation(item)
-        return self.computation.fill(part, pieces, evaluation, memory=memory)
+    def _fill(self, part: Part, pieces: Iterator[Cut], *, memory: memoryview) -> None:
+        measured = self._evaluations.get(part.item.key)
+        evaluation = measured.result() if measured else self.computation.evaluation(part.item)
+        for odd in self.computation.fill(part, pieces, evaluation, memory=memory):
+            raise blame(part.item, odd)
 
     def _measured(self, item: KeyPlan, jobs: Sequence[_Job]) -> Evaluation:
-        """Measure a tensor: from its jobs, as they are read, and what they cannot hold together from its files."""
-        step, held = self.computation.step(item), self._held(jobs)
-        rest = [job.slab.only(item) for job in jobs[len(held) :]]
+        return self.computation.measured(item, self._passes(item, jobs, self.memory))
+
+    def _guessed(self, item: KeyPlan, jobs: Sequence[_Job]) -> Guess | Evaluation:
+        evaluation, some = self.computation.evaluation(item), self._passes(item, jobs, self.memory // 2)
+        return Guess.of(evaluation, self.foreseen[item.key], some) or self._measured(item, jobs)
+
+    def _passes(self, item: KeyPlan, jobs: Sequence[_Job], memory: int) -> Passes:
+        """Return ways through a tensor: by those of its jobs that memory holds, and what they leave from its files."""
+        step, shape, held = self.computation.step(item), item.spec.shape, _held(jobs, memory)
+        rest = [job.slab.only(item) for job in jobs[held:]]
 
         def pieces() -> Iterator[Cut]:
             yield from at_hand()
@@ -263,36 +297,39 @@ class _Run:
         def spread() -> Iterator[Cut]:
             yield from at_hand()
             if rest:
-                yield Cut(rest[0].parts[0].start, math.prod(item.spec.shape), self.loader.readers)
+                yield Cut(rest[0].parts[0].start, math.prod(shape), self.loader.readers)
 
         def at_hand() -> Iterator[Cut]:
-            for job in held:
+            for job in jobs[:held]:
                 yield from job.loaded.result().cuts_of(item, step)
 
-        return self.computation.measured(item, pieces, spread=spread)
+        return Passes(pieces, spread, math.prod(shape), unit(item.result, shape))
 
-    def _held(self, jobs: Sequence[_Job]) -> Sequence[_Job]:
-        """Return those of the first jobs that can be in memory together, whatever gap a ring leaves before its end."""
-        total, most = 0, 0
-        for number, job in enumerate(jobs):
-            total, most = total + job.nbytes, max(most, job.nbytes)
-            if total + most > self.memory:
-                return jobs[:number]
-        return jobs
+    def _room(self, slab: Slab) -> int:
+        """Return the bytes of the result of a slab, rounded for the read that follows."""
+        return -(-sum(map(self._room_of, slab.parts)) // ALIGNMENT) * ALIGNMENT
+
+    def _room_of(self, part: Part) -> int:
+        """Return the bytes of a part, rounded so that the next begins at a whole element; 0 if it goes elsewhere."""
+        return 0 if part.item.key in self.foreseen else -(-_bytes_of(part) // 8) * 8
+
+
+def _held(jobs: Sequence[_Job], memory: int) -> int:
+    """Return how many jobs can be in memory together, from the first on, whatever gap a ring leaves at its end."""
+    total, most = 0, 0
+    for number, job in enumerate(jobs):
+        total, most = total + job.nbytes, max(most, job.nbytes)
+        if total + most > memory:
+            return number
+    return len(jobs)
 
 
 def _is_measured(part: Part) -> bool:
     return part.item.action == "merged" and must_measure(part.item.result)
 
 
-def _room(slab: Slab) -> int:
-    """Return the bytes of the result of a slab, rounded for the read that follows."""
-    return -(-sum(map(_room_of, slab.parts)) // ALIGNMENT) * ALIGNMENT
-
-
-def _room_of(part: Part) -> int:
-    """Return the bytes of a part in the file, rounded so that the next one begins at a whole element."""
-    return -(-(part.stop - part.start) * part.item.spec.dtype.itemsize // 8) * 8
+def _bytes_of(part: Part) -> int:
+    return (part.stop - part.start) * part.item.spec.dtype.itemsize
 
 
 def _feed(loading: Future[Loaded], path: Path, fingerprint: Fingerprint) -> None:

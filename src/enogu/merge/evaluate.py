@@ -12,7 +12,7 @@ from torch import Tensor
 from enogu.merge.adapters.adapter import Adapter, ColumnSquares, block_rows
 from enogu.merge.algebra import Adapted, Applied, Combination, Model, Node
 from enogu.merge.inputs import Input
-from enogu.merge.loops import differences
+from enogu.merge.loops import Array, differences
 from enogu.merge.method import Method
 from enogu.merge.stretch import Stretch
 
@@ -74,6 +74,9 @@ class Passes:
             yield from self.all()
             return
         wanted = min(max(self.count // SAMPLED, LEAST), MOST)
+        if wanted >= self.count:
+            yield from self.all()
+            return
         width = -(-wanted // (PLACES * self.together)) * self.together
         gap = max(self.count // PLACES // self.together * self.together, width)
         for cut in self.spread():
@@ -130,7 +133,7 @@ class Evaluation:
 
                 def pieces(*, sample: bool = False, node: Applied = node) -> Iterator[list[Tensor]]:
                     for cut in cuts(sample=sample):
-                        yield self._arguments(node, cut)
+                        yield self.arguments(node, cut)
 
                 self.measured[node] = node.method.measure(pieces, **dict(node.options))
 
@@ -150,7 +153,7 @@ class Evaluation:
     def look(self, node: Applied, cut: Cut) -> Tensor:
         """Return what the survey of a method sees of this tensor, which must be whole."""
         assert node.method.survey is not None
-        return node.method.survey.look(*self._arguments(node, cut))
+        return node.method.survey.look(*self.arguments(node, cut))
 
     def _node(self, node: Node, cut: Cut) -> Tensor:
         if isinstance(node, Model):
@@ -159,7 +162,7 @@ class Evaluation:
         if isinstance(node, Adapted):
             weight, squares = self.value(node.weight, cut), self.measured.get(node, {})
             return self._adapter(node, cut).at(self.key, weight, cut.start, squares=squares)
-        tensors = self._arguments(node, cut)
+        tensors = self.arguments(node, cut)
         single = sum(not slot.many for slot in node.method.slots)
         arguments = [*tensors[:single], *([tensors[single:]] if single < len(node.method.slots) else [])]
         lent: dict[str, Any] = {}
@@ -173,15 +176,20 @@ class Evaluation:
         result: Tensor = node.method(*arguments, **dict(node.options), **lent)
         return self.scratch.kept(result.reshape(-1))
 
-    def _arguments(self, node: Applied, cut: Cut) -> list[Tensor]:
+    def arguments(self, node: Applied, cut: Cut) -> list[Tensor]:
         """Return the tensors of a call, in memory that nobody else holds until the next cut."""
-        stored = [cut.read(name, self.key) for name in node.differing]
-        if self.dtype == torch.float32 and {each.dtype for each in stored} == {torch.float16}:
-            base, *others = (each.view(torch.uint16).numpy() for each in stored)
+        if bits := self.halves(node, cut):
+            base, *others = bits
             block = self.scratch.rows(len(others), len(base))
             differences(tuple(others), base, block.numpy())
             return [self._shaped(row, node) for row in block]
         return [self._shaped(self.value(tensor, cut), node) for tensor in node.tensors]
+
+    def halves(self, node: Applied, cut: Cut) -> list[Array]:
+        """Return the bits of a base and of the models that a call takes less the base; nothing if it is not such."""
+        stored = [cut.read(name, self.key) for name in node.differing]
+        fit = self.dtype == torch.float32 and {each.dtype for each in stored} == {torch.float16}
+        return [each.view(torch.uint16).numpy() for each in stored] if fit else []
 
     def _shaped(self, flat: Tensor, node: Applied) -> Tensor:
         if node.method.grain == "element":

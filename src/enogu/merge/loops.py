@@ -4,8 +4,9 @@ Compiled code is kept beside the sources, or where the user's caches are. Thread
 """
 
 from collections.abc import Callable
-from functools import cache
-from typing import Any, ParamSpec, TypeVar
+from functools import cached_property
+from types import FunctionType
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -17,13 +18,25 @@ BLOCK = 1024  # elements whose sums stay in a core's nearest cache
 STRIP = 16  # elements that are looked at once more if one of them is wanted
 
 
-def compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Return a function that numba compiles, for each type of its arguments, when it is first called."""
+class compiled(Generic[P, R]):  # noqa: N801 (a decorator)
+    """A function that numba compiles, for each type of its arguments, when it is first called; it may call others."""
 
-    @cache
-    def ready() -> Callable[P, R]:
+    def __init__(self, function: Callable[P, R]) -> None:
+        """Begin with nothing compiled."""
+        self._function = function
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call it."""
+        return self._ready(*args, **kwargs)
+
+    @cached_property
+    def _ready(self) -> Callable[P, R]:
         import numba
 
+        assert isinstance(self._function, FunctionType)
+        code, names = self._function.__code__, self._function.__globals__
+        others = {name: other._ready for name in code.co_names if isinstance(other := names.get(name), compiled)}
+        function = FunctionType(code, {**names, **others})
         options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
         try:
             made: Callable[P, R] = numba.njit(cache=True, **options)(function)
@@ -31,29 +44,60 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
             made = numba.njit(**options)(function)
         return made
 
-    return lambda *args, **kwargs: ready()(*args, **kwargs)
+
+@compiled
+def widened(bits: Array, values: Array) -> None:
+    """Fill float32 values with halves, given by their 16 bits."""
+    least = np.uint32(0x38800000).view(np.float32)  # 2 ** -14
+    for i in range(len(bits)):
+        size = np.uint32((np.uint32(bits[i]) & np.uint32(0x7FFF)) << np.uint32(13))
+        if size < np.uint32(0x00800000):  # below the least normal half
+            value = np.uint32(size + np.uint32(0x38800000)).view(np.float32) - least
+        elif size < np.uint32(0x0F800000):
+            value = np.uint32(size + np.uint32(0x38000000)).view(np.float32)
+        else:  # infinite, or not a number
+            value = np.uint32(size + np.uint32(0x70000000)).view(np.float32)
+        values[i] = value if bits[i] < 0x8000 else -value
+
+
+@compiled
+def narrowed(values: Array, bits: Array) -> bool:
+    """Fill the 16 bits of halves with the nearest ones to float32 values; return whether all are finite."""
+    largest = np.uint32(0)
+    for i in range(len(values)):
+        number = np.float32(values[i]).view(np.uint32)
+        size = np.uint32(number & np.uint32(0x7FFFFFFF))
+        if size < np.uint32(0x38800000):  # below the least normal half: added to 0.5, it is rounded where a half is
+            half = np.uint32(np.float32(abs(values[i]) + np.float32(0.5)).view(np.uint32) - np.uint32(0x3F000000))
+        elif size < np.uint32(0x47800000):
+            even = np.uint32(np.uint32(size >> np.uint32(13)) & np.uint32(1))
+            half = np.uint32(np.uint32(size + np.uint32(0xC8000FFF) + even) >> np.uint32(13))
+        elif size <= np.uint32(0x7F800000):
+            half = np.uint32(0x7C00)
+        else:  # not a number
+            half = np.uint32(np.uint32(size >> np.uint32(13)) & np.uint32(0x7FFF) | np.uint32(0x7E00))
+        largest = max(largest, half)
+        bits[i] = np.uint16(half | np.uint32(np.uint32(number >> np.uint32(16)) & np.uint32(0x8000)))
+    return bool(largest < np.uint32(0x7C00))
 
 
 @compiled
 def differences(halves: tuple[Array, ...], base: Array, out: Array) -> None:
-    """Fill the rows of `out` with what halves, given by their 16 bits, differ by from those of a base, as float32."""
-    least, wide = np.uint32(0x38800000).view(np.float32), np.empty(BLOCK, np.float32)  # least: 2 ** -14
+    """Fill rows with what halves, given by their 16 bits, differ by from those of a base, as float32."""
+    wide = np.empty(BLOCK, np.float32)
     for start in range(0, len(base), BLOCK):
-        for row in range(-1, len(halves)):
-            bits = base[start : start + BLOCK] if row < 0 else halves[row][start : start + BLOCK]
-            values = wide if row < 0 else out[row, start : start + BLOCK]
-            for i in range(len(bits)):
-                size = np.uint32((np.uint32(bits[i]) & np.uint32(0x7FFF)) << np.uint32(13))
-                if size < np.uint32(0x00800000):  # below the least normal half
-                    value = np.uint32(size + np.uint32(0x38800000)).view(np.float32) - least
-                elif size < np.uint32(0x0F800000):
-                    value = np.uint32(size + np.uint32(0x38000000)).view(np.float32)
-                else:  # infinite, or not a number
-                    value = np.uint32(size + np.uint32(0x70000000)).view(np.float32)
-                values[i] = value if bits[i] < 0x8000 else -value
-            if row >= 0:
-                for i in range(len(bits)):
-                    values[i] -= wide[i]
+        stop = min(start + BLOCK, len(base))
+        widened(base[start:stop], wide)
+        for row in range(len(halves)):
+            subtracted(halves[row][start:stop], wide, out[row, start:stop])
+
+
+@compiled
+def subtracted(bits: Array, base: Array, values: Array) -> None:
+    """Fill float32 values with what halves differ by from a base that is wide already."""
+    widened(bits, values)
+    for i in range(len(bits)):
+        values[i] -= base[i]
 
 
 @compiled
@@ -103,3 +147,55 @@ def elect(deltas: tuple[Array, ...], cuts: Array, by_mass: bool) -> Array:
             total, count = (up[i], ups[i]) if lead > 0 else (down[i], downs[i])
             out[i] = number(0) if lead == 0 else total / number(max(count, 1))
     return mean
+
+
+@compiled
+def elect_between(
+    halves: tuple[Array, ...], rule: tuple[Array, Array, bool], out: tuple[Array, Array, Array]
+) -> tuple[int, Array, bool]:
+    """Put into `out` the sums, as halves, of a base and what `elect` returns for the differences of others from it.
+
+    `halves` are the base and the others, `rule` bounds of the cuts and whether mass elects; a difference between its
+    bounds counts as one below. Next in `out` are the places where there is such a one, and what the base and the others
+    hold there. Return how many places these are, how many differences are not below both bounds, and whether all sums
+    are finite.
+    """
+    (low, high, by_mass), (sums, places, held), zero, one = rule, out, np.float32(0), np.float32(1)
+    base, others = halves[0], halves[1:]
+    wide, mean = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    rows = np.empty((len(others), BLOCK), np.float32)
+    beyond, between = np.zeros((len(others), BLOCK), np.int32), np.empty(BLOCK, np.uint8)
+    count, finite = 0, True
+    for start in range(0, len(base), BLOCK):
+        stop = min(start + BLOCK, len(base))
+        widened(base[start:stop], wide)
+        for row in range(len(others)):
+            subtracted(others[row][start:stop], wide, rows[row])
+        for i in range(stop - start):
+            up, down, ups, downs, some = zero, zero, zero, zero, False
+            for row in range(len(others)):
+                size = abs(rows[row, i])
+                reaches = not size < high[row]
+                beyond[row, i] += reaches
+                some |= (size > low[row]) & (not reaches)
+                kept = rows[row, i] if reaches else zero
+                up += zero if kept <= zero else kept
+                down += zero if kept >= zero else kept
+                ups += np.float32(kept > zero)
+                downs += np.float32(kept < zero)
+            between[i] = some
+            mass = up + down
+            lead = mass if by_mass or mass != mass else ups - downs
+            total, number = (up, ups) if lead > 0 else (down, downs)
+            mean[i] = zero if lead == 0 else total / max(number, one)
+        for i in range(stop - start):
+            mean[i] += wide[i]
+        finite &= narrowed(mean[: stop - start], sums[start:stop])
+        before = count
+        for i in range(stop - start):
+            places[count] = start + i  # to be written over, unless it counts
+            count += between[i]
+        for row in range(len(halves)):
+            for k in range(before, count):
+                held[row, k] = halves[row][places[k]]
+    return count, beyond.sum(axis=1), finite

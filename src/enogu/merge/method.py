@@ -52,6 +52,18 @@ class Survey:
 
 
 @dataclass(frozen=True)
+class Foresight:
+    """How a method that keeps the largest elements of differences is computed before its cuts are known exactly.
+
+    `share` tells by the options how much is kept. `look`, given options, halves, bounds of the cuts and room for
+    what it finds, does what `loops.elect_between` does.
+    """
+
+    share: Callable[[Mapping[str, Any]], float]
+    look: Callable[..., tuple[int, Any, bool]]
+
+
+@dataclass(frozen=True)
 class Slot:
     """One tensor argument, or a list of them."""
 
@@ -67,13 +79,14 @@ class Method:
     `grain` is what must stay together: nothing for "linear" (called on combinations, so that it
     fuses with what is around it) and "element" (called on flat pieces), whole rows of the last
     axes, or the tensor. `measure` looks at all pieces first; its answer arrives as `measured`,
-    that of a `survey` of all tensors as `surveyed`.
+    that of a `survey` of all tensors as `surveyed`. `foresight` saves the first look.
     A parameter `elements` receives the positions of a piece, for randomness.
     """
 
     function: Callable[..., Any]
     grain: Grain
     measure: Callable[..., Any] | None
+    foresight: Foresight | None
     survey: Survey | None
     slots: tuple[Slot, ...]
     returns: Space
@@ -104,7 +117,11 @@ class Method:
 
 
 def method(
-    *, grain: Grain, measure: Callable[..., Any] | None = None, survey: Survey | None = None
+    *,
+    grain: Grain,
+    measure: Callable[..., Any] | None = None,
+    foresight: Foresight | None = None,
+    survey: Survey | None = None,
 ) -> Callable[[Callable[..., Any]], Method]:
     """Make a function a method; its spaces and options are read from its signature."""
 
@@ -120,7 +137,7 @@ def method(
             else:
                 options[name] = parameter.default
         returns = get_args(hints["return"])[1]
-        return Method(function, grain, measure, survey, tuple(slots), returns, options, frozenset(wants))
+        return Method(function, grain, measure, foresight, survey, tuple(slots), returns, options, frozenset(wants))
 
     return wrap
 

@@ -106,8 +106,8 @@ class Bracket:
 
     def __init__(self, low: float, high: float, dtype: "np.dtype[Any]") -> None:
         """Begin with no elements seen; the interval holds `low` and `high` themselves."""
-        self._low = np.nextafter(dtype.type(low), dtype.type(-np.inf))
-        self._high = np.nextafter(dtype.type(high), dtype.type(np.inf))
+        self.low = np.nextafter(dtype.type(low), dtype.type(-np.inf))
+        self.high = np.nextafter(dtype.type(high), dtype.type(np.inf))
         self._single = low == high  # one value that many elements have need not be gathered
         self._count, self._above, self._inside = 0, 0, 0
         self._within = Gathered(np.full(int(self._single), low, dtype=dtype))
@@ -127,16 +127,24 @@ class Bracket:
         """Count a piece, and gather what lies inside as long as that is little."""
         if len(values) > len(self._found):
             self._found = np.empty_like(values)
-        above, inside = gather(values, (self._low, self._high), self._found)
+        above, inside = gather(values, (self.low, self.high), self._found)
         self._count += len(values)
         self._above += above
         self._inside += inside
         if not self._single and self._inside <= GATHERED:
             self._within.append(self._found[:inside])
 
+    def holds(self, sample: "np.ndarray[Any, Any]") -> float:
+        """Return the share of a sample that lies within."""
+        return float(np.count_nonzero((self.low < sample) & (sample < self.high))) / max(len(sample), 1)
+
+    def counted(self, count: int, above: int) -> None:
+        """Take another's word for how many elements there are, and how many above; only some were looked at."""
+        self._count, self._above = count, above
+
     def corrected(self, sample: "np.ndarray[Any, Any]", keep: float) -> "Bracket":
         """Return bounds for the next pass: how much lies above tells which share of the sample `keep` stands for."""
-        above = int(np.count_nonzero(sample >= self._high)) / len(sample)
+        above = int(np.count_nonzero(sample >= self.high)) / len(sample)
         likely = min(keep * above / (self._above / self._count), 1.0) if self._above else keep
         return Bracket.around(sample, likely, slack=abs(likely - keep) / 2.0)
 

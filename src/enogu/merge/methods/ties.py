@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from enogu.core.records.errors import unknown
-from enogu.merge.loops import Array, elect
-from enogu.merge.method import Delta, Deltas, Pieces, method
+from enogu.merge.loops import Array, elect, elect_between
+from enogu.merge.method import Delta, Deltas, Foresight, Pieces, method
 from enogu.merge.statistics import cutoffs
 
 
@@ -25,9 +25,13 @@ def agreeing_mean(deltas: Sequence[Tensor], cuts: Array, vote: str) -> Tensor:
 
     The sign is that of the sum ("mass"), or of the count of signs ("count"); where it is 0, so is the mean.
     """
+    return torch.from_numpy(elect(tuple(delta.numpy() for delta in deltas), cuts, _is_mass(vote)))
+
+
+def _is_mass(vote: str) -> bool:
     if vote not in ("mass", "count"):
         raise unknown("vote", vote, ("mass", "count"))
-    return torch.from_numpy(elect(tuple(delta.numpy() for delta in deltas), cuts, vote == "mass"))
+    return vote == "mass"
 
 
 def trim(pieces: Pieces, *, keep: float, vote: str) -> Array | None:
@@ -35,7 +39,13 @@ def trim(pieces: Pieces, *, keep: float, vote: str) -> Array | None:
     return None if keep >= 1.0 else _below(cutoffs(pieces, keep)).numpy()
 
 
-@method(grain="element", measure=trim)
+FORESIGHT = Foresight(
+    lambda options: options["keep"],
+    lambda options, halves, bounds, out: elect_between(halves, (*bounds, _is_mass(options["vote"])), out),
+)
+
+
+@method(grain="element", measure=trim, foresight=FORESIGHT)
 def ties(deltas: Deltas, *, keep: float = 0.2, vote: str = "mass", measured: Array | None) -> Delta:
     """Keep the largest elements, elect a sign, average what agrees (Yadav et al. 2023, arXiv 2306.01708)."""
     cuts = no_cuts(deltas) if measured is None else measured
