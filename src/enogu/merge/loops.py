@@ -6,7 +6,7 @@ Compiled code is kept beside the sources, or where the user's caches are. Thread
 from collections.abc import Callable
 from functools import cached_property
 from types import FunctionType
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import numpy as np
 
@@ -45,59 +45,67 @@ class compiled(Generic[P, R]):  # noqa: N801 (a decorator)
         return made
 
 
-@compiled
-def widened(bits: Array, values: Array) -> None:
-    """Fill float32 values with halves, given by their 16 bits."""
-    least = np.uint32(0x38800000).view(np.float32)  # 2 ** -14
-    for i in range(len(bits)):
-        size = np.uint32((np.uint32(bits[i]) & np.uint32(0x7FFF)) << np.uint32(13))
-        if size < np.uint32(0x00800000):  # below the least normal half
-            value = np.uint32(size + np.uint32(0x38800000)).view(np.float32) - least
-        elif size < np.uint32(0x0F800000):
-            value = np.uint32(size + np.uint32(0x38000000)).view(np.float32)
-        else:  # infinite, or not a number
-            value = np.uint32(size + np.uint32(0x70000000)).view(np.float32)
-        values[i] = value if bits[i] < 0x8000 else -value
+class instruction(compiled[..., Any]):  # noqa: N801 (a decorator)
+    """A step of compiled functions that processors have an instruction for."""
+
+    @cached_property
+    def _ready(self) -> Callable[..., Any]:
+        from numba.extending import intrinsic
+
+        return cast(Callable[..., Any], intrinsic(self._function))
+
+
+@instruction
+def widened(context: Any, bits: Any) -> Any:
+    """Return the float32 of a half that is given by its 16 bits."""
+    import numba
+    from llvmlite import ir
+
+    def generate(*given: Any) -> Any:
+        _, builder, _, (value,) = given
+        return builder.fpext(builder.bitcast(value, ir.HalfType()), ir.FloatType())
+
+    return numba.types.float32(numba.types.uint16), generate
+
+
+@instruction
+def narrowed(context: Any, value: Any) -> Any:
+    """Return the 16 bits of the half that is nearest to a float32."""
+    import numba
+    from llvmlite import ir
+
+    def generate(*given: Any) -> Any:
+        _, builder, _, (number,) = given
+        return builder.bitcast(builder.fptrunc(number, ir.HalfType()), ir.IntType(16))
+
+    return numba.types.uint16(numba.types.float32), generate
 
 
 @compiled
-def narrowed(values: Array, bits: Array) -> bool:
+def narrow(values: Array, bits: Array) -> bool:
     """Fill the 16 bits of halves with the nearest ones to float32 values; return whether all are finite."""
-    largest = np.uint32(0)
-    for i in range(len(values)):
-        number = np.float32(values[i]).view(np.uint32)
-        size = np.uint32(number & np.uint32(0x7FFFFFFF))
-        if size < np.uint32(0x38800000):  # below the least normal half: added to 0.5, it is rounded where a half is
-            half = np.uint32(np.float32(abs(values[i]) + np.float32(0.5)).view(np.uint32) - np.uint32(0x3F000000))
-        elif size < np.uint32(0x47800000):
-            even = np.uint32(np.uint32(size >> np.uint32(13)) & np.uint32(1))
-            half = np.uint32(np.uint32(size + np.uint32(0xC8000FFF) + even) >> np.uint32(13))
-        elif size <= np.uint32(0x7F800000):
-            half = np.uint32(0x7C00)
-        else:  # not a number
-            half = np.uint32(np.uint32(size >> np.uint32(13)) & np.uint32(0x7FFF) | np.uint32(0x7E00))
-        largest = max(largest, half)
-        bits[i] = np.uint16(half | np.uint32(np.uint32(number >> np.uint32(16)) & np.uint32(0x8000)))
-    return bool(largest < np.uint32(0x7C00))
+    largest = np.uint16(0)
+    for i in range(len(bits)):
+        half = narrowed(values[i])
+        largest = max(largest, np.uint16(half & np.uint16(0x7FFF)))
+        bits[i] = half
+    return bool(largest < np.uint16(0x7C00))
 
 
 @compiled
 def differences(halves: tuple[Array, ...], base: Array, out: Array) -> None:
     """Fill rows with what halves, given by their 16 bits, differ by from those of a base, as float32."""
-    wide = np.empty(BLOCK, np.float32)
     for start in range(0, len(base), BLOCK):
         stop = min(start + BLOCK, len(base))
-        widened(base[start:stop], wide)
         for row in range(len(halves)):
-            subtracted(halves[row][start:stop], wide, out[row, start:stop])
+            subtract(halves[row][start:stop], base[start:stop], out[row, start:stop])
 
 
 @compiled
-def subtracted(bits: Array, base: Array, values: Array) -> None:
-    """Fill float32 values with what halves differ by from a base that is wide already."""
-    widened(bits, values)
+def subtract(bits: Array, base: Array, values: Array) -> None:
+    """Fill float32 values with what halves differ by from others."""
     for i in range(len(bits)):
-        values[i] -= base[i]
+        values[i] = widened(bits[i]) - widened(base[i])
 
 
 @compiled
@@ -162,15 +170,13 @@ def elect_between(
     """
     (low, high, by_mass), (sums, places, held), zero, one = rule, out, np.float32(0), np.float32(1)
     base, others = halves[0], halves[1:]
-    wide, mean = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
-    rows = np.empty((len(others), BLOCK), np.float32)
+    mean, rows = np.empty(BLOCK, np.float32), np.empty((len(others), BLOCK), np.float32)
     beyond, between = np.zeros((len(others), BLOCK), np.int32), np.empty(BLOCK, np.uint8)
     count, finite = 0, True
     for start in range(0, len(base), BLOCK):
         stop = min(start + BLOCK, len(base))
-        widened(base[start:stop], wide)
         for row in range(len(others)):
-            subtracted(others[row][start:stop], wide, rows[row])
+            subtract(others[row][start:stop], base[start:stop], rows[row])
         for i in range(stop - start):
             up, down, ups, downs, some = zero, zero, zero, zero, False
             for row in range(len(others)):
@@ -188,9 +194,10 @@ def elect_between(
             lead = mass if by_mass or mass != mass else ups - downs
             total, number = (up, ups) if lead > 0 else (down, downs)
             mean[i] = zero if lead == 0 else total / max(number, one)
-        for i in range(stop - start):
-            mean[i] += wide[i]
-        finite &= narrowed(mean[: stop - start], sums[start:stop])
+        stretch = base[start:stop]
+        for i in range(len(stretch)):
+            mean[i] += widened(stretch[i])
+        finite &= narrow(mean, sums[start:stop])
         before = count
         for i in range(stop - start):
             places[count] = start + i  # to be written over, unless it counts
