@@ -264,6 +264,23 @@ def test_the_demo_has_a_usual_time_for_every_stage():
 
 
 @pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["posts", "duplicates", "x", "--top", "-1"], "argument --top: '-1' is not a whole number from 1 on"),
+        (["posts", "duplicates", "x", "--distance=-3"], "argument --distance: '-3' is not a whole number from 0 on"),
+        (["posts", "stats", "x", "--top", "2.5"], "argument --top: '2.5' is not a whole number from 1 on"),
+        (
+            ["inspect", "x", "--verify", "y", "--sample", "-2"],
+            "argument --sample: '-2' is not a whole number from 0 on",
+        ),
+    ],
+)
+def test_a_count_that_is_none_is_refused(given, said, capsys):
+    assert main(given) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("seconds", "text"),
     [
         (0.04, "0.0 s"),

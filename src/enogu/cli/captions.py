@@ -15,7 +15,7 @@ from enogu.captions.nl.stage import FAULTS
 from enogu.captions.reading import Reader, reader
 from enogu.captions.texts import NAMED
 from enogu.captions.tokens import WINDOWS, token_ends
-from enogu.cli.parser import Parser
+from enogu.cli.parser import Parser, counting_from
 from enogu.cli.table import table
 from enogu.core.records.errors import Refused
 from enogu.core.records.files import read_json
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     )
     preview.add_argument("posts", type=int, nargs="*", default=[], metavar="POST", help="default: the first few")
     preview.add_argument("--set", help="which caption of a post (default: tags, or else the first)")
-    preview.add_argument("--epochs", type=int, default=3, help="how many reads of each (default: 3)")
+    preview.add_argument("--epochs", type=counting_from(0), default=3, help="how many reads of each (default: 3)")
     preview.add_argument("--seed", type=int, default=0, help="the seed of training (default: 0)")
     preview.add_argument("--json", action="store_true", help="a line of JSON per read, for another program")
     tokens = _way(ways, "tokens", "the token report", do=_tokens)

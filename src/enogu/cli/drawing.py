@@ -6,6 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from enogu.cli.parser import counting_from
 from enogu.core.networks.checkpoint import find_family
 from enogu.core.networks.source import read_source_header
 from enogu.core.records.errors import Refused
@@ -27,7 +28,9 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--clip-skip", type=int, default=1, metavar="N", help="default: %(default)s")
     verb.add_argument("--emphasis", default=GridConfig.emphasis, help="Original or No norm (default: %(default)s)")
     verb.add_argument("--precision", default="fp32", help="fp32 or bf16 (default: %(default)s)")
-    verb.add_argument("--batch", type=int, default=0, help="pictures drawn at once (default: as many as fit)")
+    verb.add_argument(
+        "--batch", type=counting_from(0), default=0, help="pictures drawn at once (default: as many as fit)"
+    )
     verb.add_argument("-o", "--out", type=Path, default=Path(), metavar="DIR", help="default: here")
 
 

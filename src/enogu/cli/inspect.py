@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from types import MappingProxyType
 
-from enogu.cli.parser import Parser
+from enogu.cli.parser import Parser, counting_from
 from enogu.cli.progress import ProgressLine
 from enogu.cli.table import table
 from enogu.core.records.errors import Refused
@@ -34,7 +34,11 @@ def parser() -> argparse.ArgumentParser:
         "--verify", action="store_true", help="recompute tensors of the first FILE from its parents, the other FILEs"
     )
     verb.add_argument(
-        "--sample", type=int, default=SAMPLE, metavar="N", help=f"tensors to recompute, 0 for all (default: {SAMPLE})"
+        "--sample",
+        type=counting_from(0),
+        default=SAMPLE,
+        metavar="N",
+        help=f"tensors to recompute, 0 for all (default: {SAMPLE})",
     )
     return verb
 

@@ -2,11 +2,23 @@
 
 import argparse
 import re
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from enogu.core.records.errors import Refused, unknown
 
 OPTION = re.compile(r"--[a-z][a-z-]*")
+
+
+def counting_from(least: int) -> Callable[[str], int]:
+    """Return what reads a whole number of at least `least`."""
+
+    def read(word: str) -> int:
+        if not word.removeprefix("-").isdecimal() or int(word) < least:
+            raise argparse.ArgumentTypeError(f"{word!r} is not a whole number from {least} on")
+        return int(word)
+
+    return read
 
 
 class Parser(argparse.ArgumentParser):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from enogu.cli.parser import counting_from
 from enogu.core.records.posts import read_manifest
 from enogu.posts.duplicates import DISTANCE, best, grouped, seen
 
@@ -13,8 +14,10 @@ from enogu.posts.duplicates import DISTANCE, best, grouped, seen
 def arguments(way: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     way.add_argument("folder", type=Path, help="the folder of a finished posts stage")
-    way.add_argument("--distance", type=int, default=DISTANCE, help=f"bits of 64 that may differ (default: {DISTANCE})")
-    way.add_argument("--top", type=int, default=20, help="groups shown, the largest first (default: 20)")
+    way.add_argument(
+        "--distance", type=counting_from(0), default=DISTANCE, help=f"bits of 64 that may differ (default: {DISTANCE})"
+    )
+    way.add_argument("--top", type=counting_from(1), default=20, help="groups shown, the largest first (default: 20)")
 
 
 def run(args: argparse.Namespace) -> int:

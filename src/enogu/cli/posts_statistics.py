@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from enogu.cli.parser import counting_from
 from enogu.cli.table import table
 from enogu.core.records.posts import RATINGS
 
@@ -15,7 +16,9 @@ def arguments(way: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     way.add_argument("source", type=Path, help="a dump, a folder of images, or the folder of a finished posts stage")
     way.add_argument("query", nargs="?", default="", help="of these posts only: '1girl -comic score:>=10'")
-    way.add_argument("--top", type=int, default=15, help="tags told of each category (default: 15, at most 30)")
+    way.add_argument(
+        "--top", type=counting_from(1), default=15, help="tags told of each category (default: 15, at most 30)"
+    )
 
 
 def show(told: dict[str, Any], top: int) -> None:

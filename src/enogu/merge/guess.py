@@ -18,7 +18,7 @@ from enogu.merge.plan import KeyPlan
 from enogu.merge.statistics import Bracket
 
 LEAST = 1 << 16  # elements of a tensor; smaller ones are quickly looked at twice
-OPEN = 0.1  # the share of a sample that may lie around a cut; where more does, as many are equal, nothing is saved
+OPEN = 0.2  # the share that may lie around the cuts; where more does, as many are equal, a second look is no dearer
 TOGETHER = 1 << 18  # open elements that are looked at together
 
 
@@ -70,8 +70,8 @@ class Guess:
         stretches = [evaluation.halves(node, cut) for cut in passes(sample=True)]
         samples = np.abs(_differences([np.concatenate(each) for each in zip(*stretches, strict=True)]))
         brackets = [Bracket.around(sample, keep) for sample in samples]
-        most = max(bracket.holds(sample) for bracket, sample in zip(brackets, samples, strict=True))
-        return cls(evaluation, node, foresight, keep, brackets) if most <= OPEN else None
+        share = sum(bracket.holds(sample) for bracket, sample in zip(brackets, samples, strict=True))
+        return cls(evaluation, node, foresight, keep, brackets) if share <= OPEN else None
 
     def fill(self, cut: Cut, out: Tensor) -> bool:
         """Compute a piece as if nothing open reached its cut; return whether all of it is finite."""
