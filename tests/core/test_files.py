@@ -1,10 +1,13 @@
 """Atomic files: whole or not there, and what killed writes left goes."""
 
 import os
+import subprocess
+import sys
+from subprocess import PIPE
 
 import pytest
 
-from enogu.core.records.files import atomic_path, read_json, sweep, sweep_beside, write_json
+from enogu.core.records.files import atomic_path, read_json, sweep, sweep_beside, sweep_dead, write_json
 
 
 def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path):
@@ -45,3 +48,23 @@ def test_sweeping_beside_a_file_takes_what_killed_writes_of_it_left(tmp_path):
         path.write_text("")
     sweep_beside(tmp_path / "a[1].json")
     assert sorted(tmp_path.iterdir()) == sorted(kept)
+
+
+def test_sweeping_the_dead_spares_what_another_process_is_writing(tmp_path):
+    path, dead = tmp_path / "a", tmp_path / ".a.0123abcd.part"
+    wait = "import sys; from pathlib import Path; from enogu.core.records.files import *\n"
+    wait += "with atomic_path(Path(sys.argv[1])) as part, held(part): print(flush=True); part.write_text(input())"
+    with subprocess.Popen([sys.executable, "-c", wait, path], stdin=PIPE, stdout=PIPE, text=True) as other:
+        other.stdout.readline()
+        (alive,) = tmp_path.iterdir()
+        dead.write_text("half")
+        sweep_dead(path)
+        assert list(tmp_path.iterdir()) == [alive]
+        other.communicate("whole\n")
+    assert path.read_text() == "whole"
+    with subprocess.Popen([sys.executable, "-c", wait, path], stdin=PIPE, stdout=PIPE, text=True) as other:
+        other.stdout.readline()
+        other.kill()
+    assert len(list(tmp_path.iterdir())) == 2
+    sweep_dead(path)
+    assert list(tmp_path.iterdir()) == [path]

@@ -17,7 +17,7 @@ import torch
 from enogu.core.networks.direct import BlockWriter
 from enogu.core.networks.header import Spec, TensorInfo, header_bytes, layout, open_read, read_header
 from enogu.core.records.errors import Failed, Refused
-from enogu.core.records.files import atomic_path
+from enogu.core.records.files import atomic_path, held, sweep_dead
 
 HASH_PLACEHOLDER = "0x" + "0" * 64  # replaced by the hash of the tensor bytes once they are written
 
@@ -184,12 +184,13 @@ def open_writer(path: Path, specs: Mapping[str, Spec], metadata: Mapping[str, st
     """Yield a writer for `path`; the file appears, whole, when the block ends without an error."""
     infos = layout(specs)
     path.parent.mkdir(parents=True, exist_ok=True)
+    sweep_dead(path)
     needed = len(header_bytes(infos, metadata)) + sum(info.nbytes for info in infos.values())
     free = shutil.disk_usage(path.parent).free
     if needed > free:
         raise Refused(f"{path} needs {needed:,} bytes and its disk has {free:,} free; make room first")
     try:
-        with atomic_path(path) as part:
+        with atomic_path(path) as part, held(part):
             writer = StreamWriter(part, infos, metadata)
             try:
                 yield writer

@@ -8,7 +8,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
@@ -30,6 +35,23 @@ def sweep_beside(path: Path) -> None:
     """Remove what killed writes of one file left; only for whoever alone writes it."""
     for part in path.parent.glob(f".{glob.escape(path.name)}.????????.part"):
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(part: Path) -> Iterator[None]:
+    """Hold a part that is being written, which tells it from what a killed write left."""
+    with part.open("ab") as handle:
+        _lock(handle)
+        yield
+
+
+def sweep_dead(path: Path) -> None:
+    """Remove what killed writes of one file left, but nothing that is held, or could be where there are no locks."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.????????.part"):
+        if part.is_file():
+            with part.open("rb") as handle:
+                if _lock(handle, alone=True):
+                    part.unlink(missing_ok=True)
 
 
 def sweep(folder: Path) -> None:
@@ -55,6 +77,17 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _lock(handle: IO[bytes], *, alone: bool = False) -> bool:
+    """Return whether a file is locked now, until it is closed; Windows and some network folders know no such locks."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(handle, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _sync_folder(folder: Path) -> None:
