@@ -275,8 +275,8 @@ class _Run:
     def _fill(self, part: Part, pieces: Iterator[Cut], *, memory: memoryview) -> None:
         measured = self._evaluations.get(part.item.key)
         evaluation = measured.result() if measured else self.computation.evaluation(part.item)
-        for odd in self.computation.fill(part, pieces, evaluation, memory=memory):
-            raise blame(part.item, odd)
+        if odd := self.computation.fill(part, pieces, evaluation, memory=memory):
+            raise blame(part.item, odd[0])
 
     def _measured(self, item: KeyPlan, jobs: Sequence[_Job]) -> Evaluation:
         return self.computation.measured(item, self._passes(item, jobs, self.memory))
