@@ -7,7 +7,7 @@ from subprocess import PIPE
 
 import pytest
 
-from enogu.core.records.files import atomic_path, read_json, sweep, sweep_beside, sweep_dead, write_json
+from enogu.core.records.files import atomic_path, held, read_json, sweep, sweep_beside, sweep_dead, write_json
 
 
 def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path):
@@ -53,7 +53,7 @@ def test_sweeping_beside_a_file_takes_what_killed_writes_of_it_left(tmp_path):
 def test_sweeping_the_dead_spares_what_another_process_is_writing(tmp_path):
     path, dead = tmp_path / "a", tmp_path / ".a.0123abcd.part"
     wait = "import sys; from pathlib import Path; from enogu.core.records.files import *\n"
-    wait += "with atomic_path(Path(sys.argv[1])) as part, held(part): print(flush=True); part.write_text(input())"
+    wait += "with atomic_path(Path(sys.argv[1]), hold=True) as part: print(flush=True); part.write_text(input())"
     with subprocess.Popen([sys.executable, "-c", wait, path], stdin=PIPE, stdout=PIPE, text=True) as other:
         other.stdout.readline()
         (alive,) = tmp_path.iterdir()
@@ -68,3 +68,14 @@ def test_sweeping_the_dead_spares_what_another_process_is_writing(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
     sweep_dead(path)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_sweeping_the_dead_spares_a_folder_that_is_held(tmp_path):
+    alive, dead = tmp_path / ".a.0123abcd.part", tmp_path / ".a.4567abcd.part"
+    for folder in (alive, dead):
+        (folder / "unet").mkdir(parents=True)
+    with held(alive):
+        sweep_dead(tmp_path / "a")
+        assert list(tmp_path.iterdir()) == [alive]
+    sweep_dead(tmp_path / "a")
+    assert not list(tmp_path.iterdir())

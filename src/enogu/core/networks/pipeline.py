@@ -21,7 +21,7 @@ from enogu.core.networks.rewrite import Rewrite, pour
 from enogu.core.networks.stream import open_writer
 from enogu.core.networks.vocabulary import merges, tokens
 from enogu.core.records.errors import Refused
-from enogu.core.records.files import write_bytes, write_json
+from enogu.core.records.files import held, sweep_dead, write_bytes, write_json
 from enogu.core.records.progress import Progress, silent
 
 MERGES_VERSION = "#version: 0.2"  # the first line of merges.txt, which readers skip
@@ -131,10 +131,12 @@ def _write_tokenizers(folder: Path, chosen: Layout, given: Sequence[Path]) -> No
 @contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
     """Yield a folder beside `out`, which becomes it when the block ends without an error."""
+    sweep_dead(out)
     part = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
     try:
         part.mkdir(parents=True)
-        yield part
-        os.replace(part, out)
+        with held(part):
+            yield part
+            os.replace(part, out)
     finally:
         shutil.rmtree(part, ignore_errors=True)

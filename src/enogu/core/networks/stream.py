@@ -17,7 +17,7 @@ import torch
 from enogu.core.networks.direct import BlockWriter
 from enogu.core.networks.header import Spec, TensorInfo, header_bytes, layout, open_read, read_header
 from enogu.core.records.errors import Failed, Refused
-from enogu.core.records.files import atomic_path, held, sweep_dead
+from enogu.core.records.files import atomic_path, sweep_dead
 
 HASH_PLACEHOLDER = "0x" + "0" * 64  # replaced by the hash of the tensor bytes once they are written
 
@@ -190,7 +190,7 @@ def open_writer(path: Path, specs: Mapping[str, Spec], metadata: Mapping[str, st
     if needed > free:
         raise Refused(f"{path} needs {needed:,} bytes and its disk has {free:,} free; make room first")
     try:
-        with atomic_path(path) as part, held(part):
+        with atomic_path(path, hold=True) as part:
             writer = StreamWriter(part, infos, metadata)
             try:
                 yield writer

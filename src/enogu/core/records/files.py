@@ -6,9 +6,9 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 try:
     import fcntl
@@ -17,15 +17,19 @@ except ImportError:  # Windows
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; on success fsync it and rename it to `path`."""
+def atomic_path(path: Path, *, hold: bool = False) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; on success fsync it and rename it to `path`.
+
+    With `hold` it is a file already, and held as long as that takes.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        yield part
-        with part.open("rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(part, path)
+        with held(part) if hold else nullcontext():
+            yield part
+            with part.open("rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(part, path)
         _sync_folder(path.parent)
     finally:
         part.unlink(missing_ok=True)
@@ -33,34 +37,32 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 def sweep_beside(path: Path) -> None:
     """Remove what killed writes of one file left; only for whoever alone writes it."""
-    for part in path.parent.glob(f".{glob.escape(path.name)}.????????.part"):
+    for part in _parts(path):
         part.unlink(missing_ok=True)
 
 
 @contextmanager
 def held(part: Path) -> Iterator[None]:
-    """Hold a part that is being written, which tells it from what a killed write left."""
-    with part.open("ab") as handle:
-        _lock(handle)
+    """Hold a file or folder that is being written, which tells it from what a killed write left."""
+    if not part.is_dir():
+        part.touch()
+    with _opened(part) as handle:
+        _lock(handle, alone=False)
         yield
 
 
 def sweep_dead(path: Path) -> None:
-    """Remove what killed writes of one file left, but nothing that is held, or could be where there are no locks."""
-    for part in path.parent.glob(f".{glob.escape(path.name)}.????????.part"):
-        if part.is_file():
-            with part.open("rb") as handle:
-                if _lock(handle, alone=True):
-                    part.unlink(missing_ok=True)
+    """Remove what killed writes of a file or folder left, but nothing that is held or may be."""
+    for part in _parts(path):
+        with suppress(OSError), _opened(part) as handle:  # it may be gone by now, or another's
+            if _lock(handle, alone=True):
+                _remove(part)
 
 
 def sweep(folder: Path) -> None:
     """Remove what killed writes left below a folder; only for whoever is alone at work in it."""
     for part in list(folder.rglob(".*.????????.part*")):  # SQLite keeps a journal beside its file
-        if part.is_dir():
-            shutil.rmtree(part)
-        else:
-            part.unlink(missing_ok=True)  # it may have lain in such a folder
+        _remove(part)  # it may have lain in such a folder
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -79,7 +81,27 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _lock(handle: IO[bytes], *, alone: bool = False) -> bool:
+def _parts(path: Path) -> Iterator[Path]:
+    return path.parent.glob(f".{glob.escape(path.name)}.????????.part")
+
+
+def _remove(part: Path) -> None:
+    if part.is_dir():
+        shutil.rmtree(part)
+    else:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, *, alone: bool) -> bool:
     """Return whether a file is locked now, until it is closed; Windows and some network folders know no such locks."""
     if fcntl is None:
         return False
@@ -91,8 +113,5 @@ def _lock(handle: IO[bytes], *, alone: bool = False) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
+    with _opened(folder) as handle:
         os.fsync(handle)
-    finally:
-        os.close(handle)
