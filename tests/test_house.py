@@ -30,16 +30,8 @@ MAY_IMPORT = {
     "recipe": (*CORE, *ROOMS),
     "cli": (*CORE, *(room for room in ROOMS if room != "mini"), "recipe"),
 }
-HEAVY = {
-    "torch",
-    "numba",
-    "llvmlite",
-    "onnx",
-    "diffusers",
-    "transformers",
-    "daft",
-    "ray",
-}  # may be imported inside a function
+# may be imported inside a function
+HEAVY = {"torch", "numba", "llvmlite", "onnx", "diffusers", "transformers", "daft", "ray"}
 NO_NOUN = {"utils", "util", "common", "helpers", "helper", "misc", "tools", "shared", "stuff"}
 MUTATORS = {"append", "extend", "insert", "add", "update", "setdefault", "pop", "popitem", "clear", "remove", "discard"}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)

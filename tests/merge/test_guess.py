@@ -21,7 +21,12 @@ from tests.merge import pico
 KEY = "model.diffusion_model.middle_block.0.x"
 BEFORE = "model.diffusion_model.middle_block.0.w"
 ROWS, WIDTH = 700, 320
-ENGINES = (Engine(), Engine(threads=1, piece=9999, memory=1 << 20), Engine(threads=8, piece=1000, memory=1 << 17))
+ENGINES = (
+    Engine(),
+    Engine(mapped=True),
+    Engine(threads=1, piece=9999, memory=1 << 20),
+    Engine(threads=8, piece=1000, memory=1 << 17),
+)
 Array = np.ndarray[Any, Any]
 
 

@@ -70,11 +70,8 @@ class Passes:
 
     def __call__(self, *, sample: bool = False) -> Iterator[Cut]:
         """Yield all pieces, or a few short ones from all over the tensor."""
-        if not sample:
-            yield from self.all()
-            return
         wanted = min(max(self.count // SAMPLED, LEAST), MOST)
-        if wanted >= self.count:
+        if not sample or wanted >= self.count:
             yield from self.all()
             return
         width = -(-wanted // (PLACES * self.together)) * self.together
@@ -133,7 +130,7 @@ class Evaluation:
 
                 def pieces(*, sample: bool = False, node: Applied = node) -> Iterator[list[Tensor]]:
                     for cut in cuts(sample=sample):
-                        yield self.arguments(node, cut)
+                        yield self._arguments(node, cut)
 
                 self.measured[node] = node.method.measure(pieces, **dict(node.options))
 
@@ -153,7 +150,7 @@ class Evaluation:
     def look(self, node: Applied, cut: Cut) -> Tensor:
         """Return what the survey of a method sees of this tensor, which must be whole."""
         assert node.method.survey is not None
-        return node.method.survey.look(*self.arguments(node, cut))
+        return node.method.survey.look(*self._arguments(node, cut))
 
     def _node(self, node: Node, cut: Cut) -> Tensor:
         if isinstance(node, Model):
@@ -162,7 +159,7 @@ class Evaluation:
         if isinstance(node, Adapted):
             weight, squares = self.value(node.weight, cut), self.measured.get(node, {})
             return self._adapter(node, cut).at(self.key, weight, cut.start, squares=squares)
-        tensors = self.arguments(node, cut)
+        tensors = self._arguments(node, cut)
         single = sum(not slot.many for slot in node.method.slots)
         arguments = [*tensors[:single], *([tensors[single:]] if single < len(node.method.slots) else [])]
         lent: dict[str, Any] = {}
@@ -176,7 +173,7 @@ class Evaluation:
         result: Tensor = node.method(*arguments, **dict(node.options), **lent)
         return self.scratch.kept(result.reshape(-1))
 
-    def arguments(self, node: Applied, cut: Cut) -> list[Tensor]:
+    def _arguments(self, node: Applied, cut: Cut) -> list[Tensor]:
         """Return the tensors of a call, in memory that nobody else holds until the next cut."""
         if bits := self.halves(node, cut):
             base, *others = bits

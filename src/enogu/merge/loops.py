@@ -130,30 +130,40 @@ def gather(values: Array, bounds: tuple[float, float], found: Array) -> tuple[in
 
 
 @compiled
+def voted(up: tuple[Any, Any], down: tuple[Any, Any], rule: tuple[bool, Any, Any]) -> Any:
+    """Return the mean of what goes up or of what goes down, given by sum and count, whichever has more; 0 if neither.
+
+    `rule` is whether mass decides, or else the count, and 0 and 1 in the type of the sums and counts.
+    """
+    by_mass, zero, one = rule
+    mass = up[0] + down[0]
+    lead = mass if by_mass or mass != mass else up[1] - down[1]
+    total, count = up if lead > zero else down
+    return zero if lead == zero else total / max(count, one)
+
+
+@compiled
 def elect(deltas: tuple[Array, ...], cuts: Array, by_mass: bool) -> Array:
     """Return the mean of the elements beyond their cut that have the elected sign; 0 where none is elected.
 
     The sign is that of the sum, or of the count of signs. What is not a number stays so.
     """
     mean = np.empty_like(deltas[0])
-    number = mean.dtype.type
+    zero, one = mean.dtype.type(0), mean.dtype.type(1)
     up, down = np.empty(BLOCK, mean.dtype), np.empty(BLOCK, mean.dtype)
-    ups, downs = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int32)
+    ups, downs = np.empty_like(up), np.empty_like(up)
     for start in range(0, len(mean), BLOCK):
-        up[:], down[:], ups[:], downs[:] = 0, 0, 0, 0
+        up[:], down[:], ups[:], downs[:] = zero, zero, zero, zero
         for row in range(len(deltas)):
             cut, delta = cuts[row], deltas[row][start : start + BLOCK]
             for i in range(len(delta)):
-                up[i] += number(0) if delta[i] <= cut else delta[i]
-                down[i] += number(0) if delta[i] >= -cut else delta[i]
-                ups[i] += not delta[i] <= cut
-                downs[i] += not delta[i] >= -cut
+                up[i] += zero if delta[i] <= cut else delta[i]
+                down[i] += zero if delta[i] >= -cut else delta[i]
+                ups[i] += zero if delta[i] <= cut else one
+                downs[i] += zero if delta[i] >= -cut else one
         out = mean[start : start + BLOCK]
         for i in range(len(out)):
-            mass = up[i] + down[i]
-            lead = mass if by_mass or mass != mass else number(ups[i] - downs[i])
-            total, count = (up[i], ups[i]) if lead > 0 else (down[i], downs[i])
-            out[i] = number(0) if lead == 0 else total / number(max(count, 1))
+            out[i] = voted((up[i], ups[i]), (down[i], downs[i]), (by_mass, zero, one))
     return mean
 
 
@@ -190,10 +200,7 @@ def elect_between(
                 ups += np.float32(kept > zero)
                 downs += np.float32(kept < zero)
             between[i] = some
-            mass = up + down
-            lead = mass if by_mass or mass != mass else ups - downs
-            total, number = (up, ups) if lead > 0 else (down, downs)
-            mean[i] = zero if lead == 0 else total / max(number, one)
+            mean[i] = voted((up, ups), (down, downs), (by_mass, zero, one))
         stretch = base[start:stop]
         for i in range(len(stretch)):
             mean[i] += widened(stretch[i])
