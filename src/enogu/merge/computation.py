@@ -16,6 +16,7 @@ from enogu.merge.algebra import Applied
 from enogu.merge.evaluate import Asked, Cut, Evaluation, Passes, Scratch, asked, cuts, surveying, unit
 from enogu.merge.guess import foreseeing
 from enogu.merge.inputs import Input
+from enogu.merge.linear import BITS, add
 from enogu.merge.plan import KeyPlan, Plan
 from enogu.merge.slabs import Part
 
@@ -85,9 +86,8 @@ class Computation:
         item, start, odd = part.item, part.start, []
         out = elements(memory, item)
         for cut in pieces:
-            value = rounded(evaluation.value(item.result, cut), item.spec.dtype)
-            piece = out[cut.start - start : cut.stop - start].copy_(value)
-            if self.plan.config.nonfinite == "refuse" and not is_finite(piece):
+            finite = _fill(out[cut.start - start : cut.stop - start], item, cut, evaluation=evaluation)
+            if not finite and self.plan.config.nonfinite == "refuse":
                 odd.append(cut)
         return odd
 
@@ -101,6 +101,14 @@ class Computation:
                 cut = Cut(*end, readers)
                 value = copied(item, cut) if item.action == "copied" else evaluation.value(item.result, cut)
                 yield rounded(value, item.spec.dtype).to(item.spec.dtype)
+
+
+def _fill(out: Tensor, item: KeyPlan, cut: Cut, *, evaluation: Evaluation) -> bool:
+    """Compute elements of the result; return whether all are finite."""
+    if out.dtype in BITS and (addends := evaluation.addends(item.result, cut)):
+        return add(*addends, out)
+    out.copy_(rounded(evaluation.value(item.result, cut), item.spec.dtype))
+    return is_finite(out)
 
 
 def rounded(values: Tensor, dtype: torch.dtype) -> Tensor:

@@ -13,11 +13,12 @@ from pathlib import Path
 from enogu.core.networks.direct import BLOCK_BYTES, BLOCKS, BlockWriter, DirectFile, room, room_for
 from enogu.core.networks.folder import files_of
 from enogu.merge.algebra import Adapted, Applied, Combination
-from enogu.merge.computation import PIECE, Computation
+from enogu.merge.computation import PIECE, Computation, one_thread_each
 from enogu.merge.engine import memory_for
-from enogu.merge.evaluate import surveying, unit
+from enogu.merge.evaluate import Cut, cuts, surveying, unit
 from enogu.merge.inputs import Input, open_inputs
 from enogu.merge.plan import KeyPlan, Plan
+from enogu.merge.slabs import Part
 
 PROBE_BLOCKS = 8  # read, hashed and written to learn the rates: 64 MiB, a tenth of a second
 SAMPLE = 1 << 20  # elements of a tensor whose arithmetic is timed
@@ -143,7 +144,7 @@ def _compute_seconds(plan: Plan, files: Mapping[str, Path]) -> float:
     """Time the largest small tensor of each kind of value, with its reads from the page cache, and scale it up."""
     kinds: dict[str, list[KeyPlan]] = {}
     for item in plan.kept.values():
-        if item.action == "merged":
+        if item.action == "merged" and 0 not in item.spec.shape:
             kinds.setdefault(_kind(item.result), []).append(item)
     total = 0.0
     with open_inputs({name: files[name] for name in plan.sources}) as readers:
@@ -153,7 +154,7 @@ def _compute_seconds(plan: Plan, files: Mapping[str, Path]) -> float:
         for key, each in zip(keys, sizes, strict=True):
             _run(computation, key, readers)  # the first look fills the cache
             seconds = _seconds(partial(_run, computation, key, readers))
-            total += seconds * sum(each.values()) / max(each[key], 1)
+            total += seconds * sum(each.values()) / each[key]
     return total
 
 
@@ -162,8 +163,13 @@ def _aptness(sizes: Mapping[str, int], key: str) -> tuple[bool, int]:
 
 
 def _run(computation: Computation, key: str, readers: Mapping[str, Input]) -> None:
-    for _ in computation.tensor(key, readers):
-        pass
+    item = computation.plan.kept[key]
+    count = math.prod(item.spec.shape)
+    pieces = [Cut(*ends, readers) for ends in cuts(0, count, computation.step(item))]
+    with one_thread_each():
+        evaluation = computation.measured(item, computation.passes(item, lambda: iter(pieces)))
+        memory = room(count * item.spec.dtype.itemsize)
+        computation.fill(Part(item, 0, count), iter(pieces), evaluation, memory=memory)
 
 
 def _kind(combination: Combination) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 from enogu.merge.adapters.adapter import Adapter, ColumnSquares, block_rows
 from enogu.merge.algebra import Adapted, Applied, Combination, Model, Node
 from enogu.merge.inputs import Input
+from enogu.merge.linear import BITS, is_native
 from enogu.merge.loops import Array, differences
 from enogu.merge.method import Method
 from enogu.merge.stretch import Stretch
@@ -32,6 +33,10 @@ class Cut:
     def read(self, model: str, key: str) -> Tensor:
         """Return a model's elements as the file has them, flat; not to be changed, the bytes may be shared."""
         return self.readers[model].stretch(key, self.start, self.stop)
+
+    def stored(self, model: str, key: str) -> torch.dtype:
+        """Return the dtype in which the file has a model's elements."""
+        return self.readers[model].header.tensors[key].torch_dtype
 
     def wide(self, model: str, key: str, dtype: torch.dtype) -> Tensor:
         """Return a model's elements in the precision of the arithmetic, made once; not to be changed."""
@@ -98,8 +103,7 @@ class Evaluation:
         """Return a combination's elements, flat, in memory that nobody else holds."""
         if not combination.terms:
             return torch.zeros(cut.stop - cut.start, dtype=self.dtype)
-        terms = sorted(combination.terms, key=lambda term: term[1] != 1.0)  # a factor of 1 saves a product
-        (first, scale), *others = terms
+        (first, scale), *others = _ordered(combination)
         total = self._node(first, cut)
         for number, (node, coefficient) in enumerate(others):
             part = self._node(node, cut)
@@ -182,6 +186,16 @@ class Evaluation:
             return [self._shaped(row, node) for row in block]
         return [self._shaped(self.value(tensor, cut), node) for tensor in node.tensors]
 
+    def addends(self, combination: Combination, cut: Cut) -> tuple[list[Tensor], list[float]] | None:
+        """Return the models that are added, as they are stored, and their factors; None if this is no such sum."""
+        if self.dtype != torch.float32 or not is_native():
+            return None
+        terms = _ordered(combination)
+        names = [node.name for node, _ in terms if isinstance(node, Model) and node.space == 1.0]
+        if len(names) < max(len(terms), 1) or any(cut.stored(name, self.key) not in BITS for name in names):
+            return None
+        return [cut.read(name, self.key).contiguous() for name in names], [factor for _, factor in terms]
+
     def halves(self, node: Applied, cut: Cut) -> list[Array]:
         """Return the bits of a base and of the models that a call takes less the base; nothing if it is not such."""
         stored = [cut.read(name, self.key) for name in node.differing]
@@ -229,6 +243,10 @@ def unit(combination: Combination, shape: tuple[int, ...]) -> int:
                 result = max(result, math.prod(shape[1:]))
             result = max([result, *(unit(tensor, shape) for tensor in node.tensors)])
     return max(result, 1)
+
+
+def _ordered(combination: Combination) -> list[tuple[Node, float]]:
+    return sorted(combination.terms, key=lambda term: term[1] != 1.0)  # a factor of 1 saves a product
 
 
 def _adds(*parts: Tensor) -> bool:
