@@ -16,17 +16,18 @@ from enogu.core.networks.identity import sha256_of
 from enogu.core.networks.stream import StreamWriter, Written, as_bytes, open_writer
 from enogu.core.records.known_hashes import KnownHashes, mark_of
 from enogu.core.records.progress import Progress, silent
+from enogu.core.records.sha256 import lanes
 from enogu.merge.algebra import Applied
 from enogu.merge.computation import PIECE, PRECISION, Computation, blame, copied, one_thread_each
 from enogu.merge.evaluate import Cut, Evaluation, Passes, must_measure, unit
-from enogu.merge.fingerprint import Fingerprint
+from enogu.merge.fingerprint import Fingerprints
 from enogu.merge.guess import Guess
 from enogu.merge.inputs import open_inputs
 from enogu.merge.plan import KeyPlan, Plan
 from enogu.merge.slabs import Loaded, Loader, Part, Ring, Slab
 from enogu.merge.whole import Whole
 
-MEMORY = 160 << 20  # bytes of inputs and results that wait, are computed or are hashed
+MEMORY = 192 << 20  # bytes of inputs and results that wait, are computed or are hashed
 MEASURING = 192 << 20  # the same where tensors are measured first: what fits in is read once
 GUESSING = 96 << 20  # the same where large tensors are not, but their results wait beside this memory
 MAX_THREADS = 8  # more only wait for the disk
@@ -164,25 +165,31 @@ class Hashes:
         self._known, self._files = known, files
         self._marks = {name: mark_of(path) for name, path in files.items()}
         self._found = {name: digest for name, path in files.items() if (digest := known.get(path))}
-        left = {name: path for name, path in files.items() if name not in self._found}
-        fed = loader.in_order(plan.kept.values())
-        pools = {name: crew.hashing[i % crew.threads] for i, name in enumerate(left)}
-        self._fed = {
-            name: (path, Fingerprint(loader.files[path]), pools[name]) for name, path in left.items() if path in fed
-        }
-        self._others = {name: pools[name].submit(sha256_of, left[name]) for name in left.keys() - self._fed.keys()}
+        left = {path for name, path in files.items() if name not in self._found}
+        beside = sorted(left & loader.in_order(plan.kept.values()))
+        groups = min(crew.threads, math.ceil(len(beside) / lanes()))
+        self._fed = [
+            (crew.hashing[number], Fingerprints([loader.files[path] for path in beside[number::groups]]))
+            for number in range(groups)
+        ]
+        others = sorted(left.difference(beside))
+        self._others = {path: crew.hashing[i % crew.threads].submit(sha256_of, path) for i, path in enumerate(others)}
 
     def feed(self, loading: Future[Loaded]) -> list[Future[None]]:
         """Hash a slab once it is loaded."""
-        return [pool.submit(_feed, loading, path, fingerprint) for path, fingerprint, pool in self._fed.values()]
+        return [pool.submit(_feed, loading, fingerprints) for pool, fingerprints in self._fed]
 
     def finish(self) -> dict[str, str]:
         """Return the hashes by model."""
-        fed = {name: pool.submit(fingerprint.finish) for name, (_, fingerprint, pool) in self._fed.items()}
-        taken = {name: each.result() for name, each in {**fed, **self._others}.items()}
-        for name, digest in taken.items():
-            self._known.note(self._files[name], self._marks[name], digest)
-        return {**self._found, **taken}
+        fed = [pool.submit(fingerprints.finish) for pool, fingerprints in self._fed]
+        taken = {path: other.result() for path, other in self._others.items()}
+        for each in fed:
+            taken.update(each.result())
+        for name, path in self._files.items():
+            if name not in self._found:
+                self._found[name] = taken[path]
+                self._known.note(path, self._marks[name], taken[path])
+        return dict(self._found)
 
 
 @dataclass(frozen=True)
@@ -332,5 +339,5 @@ def _bytes_of(part: Part) -> int:
     return (part.stop - part.start) * part.item.spec.dtype.itemsize
 
 
-def _feed(loading: Future[Loaded], path: Path, fingerprint: Fingerprint) -> None:
-    fingerprint.feed(loading.result().windows.get(path, ()))
+def _feed(loading: Future[Loaded], fingerprints: Fingerprints) -> None:
+    fingerprints.feed(loading.result().windows)
