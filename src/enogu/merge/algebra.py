@@ -109,6 +109,12 @@ class Combination:
         return self.declared + sum(value * node.space for node, value in self.terms)
 
     @property
+    def model(self) -> Model | None:
+        """Return the checkpoint that this is, with nothing added, if it is one."""
+        (node, factor), *others = self.terms or ((None, 0.0),)
+        return node if isinstance(node, Model) and factor == node.space == 1.0 and not others else None
+
+    @property
     def is_weight(self) -> bool:
         """Return whether this is a weight."""
         return abs(self.space - 1.0) <= TOLERANCE

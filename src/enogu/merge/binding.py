@@ -13,7 +13,7 @@ Value: TypeAlias = Union[float, str, Combination, tuple["Value", ...]]  # noqa: 
 
 
 def bind(method: Method, tensors: list[Combination], options: Mapping[str, float | str]) -> Combination:
-    """Apply a method to combinations: at once if it is linear, as a node for the engine if not.
+    """Apply a method to combinations: at once if it is linear and asks nothing, as a node for the engine if not.
 
     Lists have no order: they are sorted, so that no order in a formula or a folder changes a byte.
     """
@@ -28,7 +28,7 @@ def bind(method: Method, tensors: list[Combination], options: Mapping[str, float
         _check(method, slot, tensor)
     if method.returns is Space.ALIKE and len({tensor.is_weight for tensor in tensors}) > 1:
         raise Refused(f"{method.name}() takes weights or differences, not both at once")
-    if method.grain == "linear":
+    if method.grain == "linear" and method.measure is None:
         groups = [*tensors[: len(single)], *([tensors[len(single) :]] if many else [])]
         result = method(*groups, **options)
         assert isinstance(result, Combination)

@@ -27,7 +27,7 @@ from enogu.merge.plan import KeyPlan, Plan
 from enogu.merge.slabs import Loaded, Loader, Part, Ring, Slab
 from enogu.merge.whole import Whole
 
-MEMORY = 192 << 20  # bytes of inputs and results that wait, are computed or are hashed
+MEMORY = 176 << 20  # bytes of inputs and results that wait, are computed or are hashed
 MEASURING = 192 << 20  # the same where tensors are measured first: what fits in is read once
 GUESSING = 96 << 20  # the same where large tensors are not, but their results wait beside this memory
 MAX_THREADS = 8  # more only wait for the disk
@@ -96,7 +96,7 @@ class Engine:
                 job.load(run.loader, memory, pool=run.crew.read)
                 before = [each.computed for each in flight]
                 computed = run.crew.compute.submit(run.compute, job, memory[job.read :], before)
-                flight.append(_Flight(computed, hashes.feed(job.loaded)))
+                flight.append(_Flight(job, computed, hashes.feed(job.loaded)))
             while flight:
                 done += self._land(flight.popleft(), writer, run)
                 self.progress(done >> 20, total >> 20, "MiB")
@@ -112,6 +112,7 @@ class Engine:
             written += len(data)
         for hashed in flight.hashed:
             hashed.result()
+        flight.job.forget()
         return written
 
 
@@ -129,6 +130,7 @@ def memory_for(plan: Plan) -> int:
 class _Flight:
     """A slab under way: what is computed of it, and who else looks at its bytes."""
 
+    job: "_Job"
     computed: Future[Computed]
     hashed: list[Future[None]]
 
@@ -192,7 +194,7 @@ class Hashes:
         return dict(self._found)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _Job:
     """A slab to be merged: how many bytes it takes to read and to hold the result, and what was read, once it was."""
 
@@ -209,6 +211,10 @@ class _Job:
     def load(self, loader: Loader, memory: memoryview, *, pool: Executor) -> None:
         """Have the slab read, and those told who wait for it."""
         pool.submit(loader.load, self.slab, memory[: self.read]).add_done_callback(self._arrive)
+
+    def forget(self) -> None:
+        """Let go of what was read, and of all that tells where it lay."""
+        self.loaded = Future()
 
     def _arrive(self, reading: Future[Loaded]) -> None:
         if reading.cancelled():

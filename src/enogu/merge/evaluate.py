@@ -12,7 +12,7 @@ from torch import Tensor
 from enogu.merge.adapters.adapter import Adapter, ColumnSquares, block_rows
 from enogu.merge.algebra import Adapted, Applied, Combination, Model, Node
 from enogu.merge.inputs import Input
-from enogu.merge.linear import BITS, is_native
+from enogu.merge.linear import BITS, add, is_native
 from enogu.merge.loops import Array, differences
 from enogu.merge.method import Method
 from enogu.merge.stretch import Stretch
@@ -97,12 +97,18 @@ class Evaluation:
     repeated: frozenset[str] = frozenset()  # models that the formula reads more than once
     surveys: Mapping["Asked", Any] = field(default_factory=dict)
     measured: dict[Node, Any] = field(default_factory=dict)
+    mixtures: dict[Node, Combination] = field(default_factory=dict)  # that linear methods make of what they measured
     scratch: Scratch = field(default_factory=Scratch)
 
     def value(self, combination: Combination, cut: Cut) -> Tensor:
         """Return a combination's elements, flat, in memory that nobody else holds."""
+        combination = self._settled(combination)
         if not combination.terms:
             return torch.zeros(cut.stop - cut.start, dtype=self.dtype)
+        if addends := self.addends(combination, cut):
+            total = torch.empty(cut.stop - cut.start)
+            add(*addends, total)
+            return total
         (first, scale), *others = _ordered(combination)
         total = self._node(first, cut)
         for number, (node, coefficient) in enumerate(others):
@@ -134,9 +140,20 @@ class Evaluation:
 
                 def pieces(*, sample: bool = False, node: Applied = node) -> Iterator[list[Tensor]]:
                     for cut in cuts(sample=sample):
-                        yield self._arguments(node, cut)
+                        yield self._seen(node, cut)
 
-                self.measured[node] = node.method.measure(pieces, **dict(node.options))
+                self.measured[node] = measured = node.method.measure(pieces, **dict(node.options))
+                if _is_linear(node):
+                    parts = grouped(node, [self._settled(tensor) for tensor in node.tensors])
+                    self.mixtures[node] = node.method(*parts, **dict(node.options), measured=measured)
+
+    def _settled(self, combination: Combination) -> Combination:
+        """Return a combination with what linear methods make of what they measured."""
+        linear = {node: factor for node, factor in combination.terms if _is_linear(node)}
+        if not linear:
+            return combination
+        rest = Combination(tuple(term for term in combination.terms if term[0] not in linear))
+        return sum((self.mixtures[node] * factor for node, factor in linear.items()), start=rest)
 
     def _measure_adapted(self, node: Adapted, cuts: Passes) -> None:
         self.measure(node.weight, cuts)
@@ -164,8 +181,6 @@ class Evaluation:
             weight, squares = self.value(node.weight, cut), self.measured.get(node, {})
             return self._adapter(node, cut).at(self.key, weight, cut.start, squares=squares)
         tensors = self._arguments(node, cut)
-        single = sum(not slot.many for slot in node.method.slots)
-        arguments = [*tensors[:single], *([tensors[single:]] if single < len(node.method.slots) else [])]
         lent: dict[str, Any] = {}
         if "measured" in node.method.wants:
             lent["measured"] = self.measured[node]
@@ -174,8 +189,13 @@ class Evaluation:
         if "elements" in node.method.wants:
             names = tuple(tensor.spelling for tensor in node.tensors)
             lent["elements"] = Stretch(self.seed, self.key, cut.start, self.shape, names)
-        result: Tensor = node.method(*arguments, **dict(node.options), **lent)
+        result: Tensor = node.method(*grouped(node, tensors), **dict(node.options), **lent)
         return self.scratch.kept(result.reshape(-1))
+
+    def _seen(self, node: Applied, cut: Cut) -> list[Tensor]:
+        """Return the tensors of a call that measures them: what a linear one sees may be shared."""
+        stored = [cut.read(tensor.model.name, self.key) for tensor in node.tensors if tensor.model and _is_linear(node)]
+        return stored if len(stored) == len(node.tensors) else self._arguments(node, cut)
 
     def _arguments(self, node: Applied, cut: Cut) -> list[Tensor]:
         """Return the tensors of a call, in memory that nobody else holds until the next cut."""
@@ -190,7 +210,7 @@ class Evaluation:
         """Return the models that are added, as they are stored, and their factors; None if this is no such sum."""
         if self.dtype != torch.float32 or not is_native():
             return None
-        terms = _ordered(combination)
+        terms = _ordered(self._settled(combination))
         names = [node.name for node, _ in terms if isinstance(node, Model) and node.space == 1.0]
         if len(names) < max(len(terms), 1) or any(cut.stored(name, self.key) not in BITS for name in names):
             return None
@@ -203,11 +223,21 @@ class Evaluation:
         return [each.view(torch.uint16).numpy() for each in stored] if fit else []
 
     def _shaped(self, flat: Tensor, node: Applied) -> Tensor:
-        if node.method.grain == "element":
+        if node.method.grain in ("element", "linear"):
             return flat
         if node.method.grain == "tensor" or len(self.shape) < 2:
             return flat.reshape(self.shape)
         return flat.reshape(-1, *self.shape[1:])
+
+
+def grouped(node: Applied, tensors: list[Any]) -> list[Any]:
+    """Return the arguments of a call: those of a list as one."""
+    single = sum(not slot.many for slot in node.method.slots)
+    return [*tensors[:single], *([tensors[single:]] if single < len(node.method.slots) else [])]
+
+
+def _is_linear(node: Node) -> bool:
+    return isinstance(node, Applied) and node.method.grain == "linear"
 
 
 Asked = tuple[Method, tuple[Combination, ...]]

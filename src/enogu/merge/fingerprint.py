@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from enogu.core.networks.direct import BLOCK_BYTES, DirectFile, room, room_for
+from enogu.core.networks.direct import DirectFile, room, room_for
 from enogu.core.networks.stream import Window
 from enogu.core.records.sha256 import digests
+
+SKIPPED = 1 << 20  # bytes that are read at once of what nobody else reads
 
 
 class Fingerprints:
@@ -32,7 +34,7 @@ class _Unread:
 
     def __init__(self, file: DirectFile) -> None:
         self.file, self._position = file, 0
-        self._room = room(room_for(BLOCK_BYTES))
+        self._room = room(room_for(SKIPPED))
 
     def through(self, windows: Sequence[Window]) -> Iterator[memoryview]:
         """Yield the bytes up to the end of the last window."""
@@ -44,5 +46,5 @@ class _Unread:
     def until(self, position: int) -> Iterator[memoryview]:
         """Read the bytes up to a position of the file."""
         while self._position < position:
-            start, self._position = self._position, min(self._position + BLOCK_BYTES, position)
+            start, self._position = self._position, min(self._position + SKIPPED, position)
             yield self.file.read(start, self._position, self._room)

@@ -36,7 +36,7 @@ Grain = Literal["linear", "element", "row", "tensor"]
 class Pieces(Protocol):
     """The arguments, piece by piece; each call is another pass.
 
-    A piece may be changed, and is gone when the next one comes.
+    A piece may be changed, but not by a linear method, and is gone when the next one comes.
     """
 
     def __call__(self, *, sample: bool = False) -> Iterator[list[Tensor]]:
@@ -76,9 +76,9 @@ class Slot:
 class Method:
     """A merge method as the engine sees it.
 
-    `grain` is what must stay together: nothing for "linear" (called on combinations, so that it
-    fuses with what is around it) and "element" (called on flat pieces), whole rows of the last
-    axes, or the tensor. `measure` looks at all pieces first; its answer arrives as `measured`,
+    `grain` is what must stay together: nothing for "linear" (called on combinations, once all is
+    measured, so that it fuses with what is around it) and "element" (called on flat pieces), whole
+    rows of the last axes, or the tensor. `measure` looks at all pieces first; its answer arrives as `measured`,
     that of a `survey` of all tensors as `surveyed`. `foresight` saves the first look.
     A parameter `elements` receives the positions of a piece, for randomness.
     """

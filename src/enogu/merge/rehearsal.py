@@ -18,7 +18,7 @@ def rehearse(method: Method, options: tuple[tuple[str, float | str], ...]) -> No
     """Call a method as the engine does, on four numbers per tensor; it refuses what it does not take."""
     counts = [MANY if slot.many else 1 for slot in method.slots]
     tensors = [torch.tensor([[1.0, 2.0], [3.0, 5.0 + i]]) for i in range(sum(counts))]
-    tensors = [tensor.reshape(-1) for tensor in tensors] if method.grain == "element" else tensors
+    tensors = [tensor.reshape(-1) for tensor in tensors] if method.grain in ("element", "linear") else tensors
 
     def pieces(*, sample: bool = False) -> Iterator[list[Tensor]]:
         yield [tensor.clone() for tensor in tensors]

@@ -35,6 +35,11 @@ def gram(pieces: Pieces) -> Tensor:
     return total
 
 
+def mixture(parts: Sequence[Any], coefficients: Sequence[float] | Tensor) -> Any:
+    """Return the sum of combinations, or of tensors, times coefficients."""
+    return sum(part * float(coefficient) for part, coefficient in zip(parts, coefficients, strict=True))
+
+
 def weighted(tensors: Sequence[Tensor], coefficients: Sequence[float] | Tensor) -> Tensor:
     """Return the sum of tensors times coefficients."""
     first, *others = zip(tensors, map(float, coefficients), strict=True)

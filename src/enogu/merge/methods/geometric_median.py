@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from enogu.merge.method import Alike, Alikes, Pieces, method
-from enogu.merge.statistics import gram, weighted
+from enogu.merge.statistics import gram, mixture
 
 STEPS = 1000
 TOLERANCE = 1e-12  # change of the weights at which the iteration stops
@@ -28,7 +28,8 @@ def coefficients(pieces: Pieces) -> Tensor:
     return weights
 
 
-@method(grain="element", measure=coefficients)
+@method(grain="linear", measure=coefficients)
 def geometric_median(models: Alikes, *, measured: Tensor) -> Alike:
     """Minimise the sum of distances, per tensor (Weiszfeld 1937): an average that outliers cannot sway."""
-    return weighted(models, measured)
+    result: Tensor = mixture(models, measured)
+    return result

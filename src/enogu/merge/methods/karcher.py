@@ -4,7 +4,7 @@ from torch import Tensor
 
 from enogu.merge.method import Alike, Alikes, Pieces, method
 from enogu.merge.sphere import Sphere
-from enogu.merge.statistics import gram, weighted
+from enogu.merge.statistics import gram, mixture
 
 STEPS = 100
 TOLERANCE = 1e-12  # radians
@@ -21,7 +21,8 @@ def coefficients(pieces: Pieces) -> Tensor:
     return sphere.scaled(at)
 
 
-@method(grain="element", measure=coefficients)
+@method(grain="linear", measure=coefficients)
 def karcher(models: Alikes, *, measured: Tensor) -> Alike:
     """Average directions by the Riemannian centre of mass (Karcher 1977), and lengths by their mean."""
-    return weighted(models, measured)
+    result: Tensor = mixture(models, measured)
+    return result

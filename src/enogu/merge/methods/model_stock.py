@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from enogu.merge.method import Delta, Deltas, Pieces, method
-from enogu.merge.statistics import gram, weighted
+from enogu.merge.statistics import gram, mixture
 
 
 def ratio(pieces: Pieces) -> float:
@@ -19,8 +19,8 @@ def ratio(pieces: Pieces) -> float:
     return count * mean / (1.0 + (count - 1) * mean) if mean > 0.0 else 0.0
 
 
-@method(grain="element", measure=ratio)
+@method(grain="linear", measure=ratio)
 def model_stock(deltas: Deltas, *, measured: float) -> Delta:
     """Shrink the mean difference to the foot of the perpendicular from the centre (Jang et al., arXiv 2403.19522)."""
-    result: Tensor = weighted(deltas, [measured / len(deltas)] * len(deltas))
+    result: Tensor = mixture(deltas, [measured / len(deltas)] * len(deltas))
     return result

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from enogu.merge.method import Alike, Alikes, Pieces, method
 from enogu.merge.sphere import Sphere
-from enogu.merge.statistics import gram, weighted
+from enogu.merge.statistics import gram, mixture
 
 
 def coefficients(pieces: Pieces) -> Tensor:
@@ -13,7 +13,8 @@ def coefficients(pieces: Pieces) -> Tensor:
     return sphere.scaled(sphere.step(sphere.start()))
 
 
-@method(grain="element", measure=coefficients)
+@method(grain="linear", measure=coefficients)
 def multislerp(models: Alikes, *, measured: Tensor) -> Alike:
     """Average directions in the tangent space at their mean, and average lengths (goddard; mergekit, "Multi-SLERP")."""
-    return weighted(models, measured)
+    result: Tensor = mixture(models, measured)
+    return result

@@ -2,11 +2,10 @@
 
 import math
 
-import torch
 from torch import Tensor
 
 from enogu.merge.method import Alike, Pieces, method
-from enogu.merge.statistics import gram, weighted
+from enogu.merge.statistics import gram, mixture
 
 COLLINEAR = 1e-6  # radians; below, an arc is a chord to the last bit
 
@@ -28,11 +27,11 @@ def coefficients(pieces: Pieces, *, t: float) -> tuple[float, float]:
     return arc(float(products[0, 1] / (norms[0] * norms[1])), t)
 
 
-@method(grain="element", measure=coefficients)
+@method(grain="linear", measure=coefficients)
 def slerp(a: Alike, b: Alike, *, t: float = 0.5, measured: tuple[float, float]) -> Alike:
     """Go from a to b along the arc between them, per tensor (Shoemake 1985).
 
     Fine-tunes of one model lie within a degree of each other, where this is the weighted sum: use it on differences.
     """
-    result: Tensor = weighted([a, b], torch.tensor(measured, dtype=torch.float64))
+    result: Tensor = mixture([a, b], measured)
     return result
