@@ -19,7 +19,7 @@ from enogu.core.records.native import addresses, call, has, native
 
 BLOCK = 64  # bytes
 LANES = 2  # streams that take turns; more are no faster
-TURN = 1 << 18  # bytes after which other streams have their turn
+TURN = 1 << 19  # bytes after which those that wait are hashed
 WORD = (1 << 32) - 1
 PRIMES = [n for n in range(2, 312) if all(n % divisor for divisor in range(2, n))]
 START = [math.isqrt(prime << 64) & WORD for prime in PRIMES[:8]]  # fractions of square roots: a to h
@@ -71,7 +71,7 @@ class Separate:
 
 
 class Interleaved:
-    """Hashes those streams in turns that have most to bring."""
+    """Hashes streams in turns."""
 
     def __init__(self, count: int) -> None:
         """Begin with no bytes."""
@@ -133,12 +133,16 @@ class _Stream:
 
 def _compress(streams: Sequence[_Stream]) -> None:
     """Take in all that is brought."""
-    while ready := sorted((stream for stream in streams if stream.ready()), key=_Stream.ready, reverse=True)[:LANES]:
-        nbytes = min(TURN, *map(_Stream.ready, ready))
-        states, blocks = [stream.state for stream in ready], [stream.blocks[:nbytes] for stream in ready]
-        _kernel(len(ready))(addresses(states), addresses(blocks), nbytes)
-        for stream in ready:
+    queue = [stream for stream in streams if stream.ready()]
+    while queue:
+        turn, queue = queue[:LANES], queue[LANES:]
+        nbytes = min(map(_Stream.ready, turn))
+        nbytes = min(nbytes, TURN) if queue else nbytes
+        states, blocks = [stream.state for stream in turn], [stream.blocks for stream in turn]
+        _kernel(len(turn))(addresses(states), addresses(blocks), nbytes)
+        for stream in turn:
             stream.blocks = stream.blocks[nbytes:]
+        queue += [stream for stream in turn if stream.ready()]
 
 
 @cache
