@@ -13,14 +13,15 @@ from torch import Tensor
 from enogu.core.networks.fp8 import DTYPES, narrow
 from enogu.core.records.errors import Failed
 from enogu.merge.algebra import Applied
-from enogu.merge.evaluate import Asked, Cut, Evaluation, Passes, Scratch, asked, cuts, surveying, unit
+from enogu.merge.evaluate import Asked, Cut, Evaluation, Passes, Scratch, asked, cuts, is_sum, surveying, unit
 from enogu.merge.guess import foreseeing
 from enogu.merge.inputs import Input
-from enogu.merge.linear import BITS, add
+from enogu.merge.linear import BITS, add, is_native
 from enogu.merge.plan import KeyPlan, Plan
 from enogu.merge.slabs import Part
 
 PIECE = 1 << 18  # elements: what is at work on them stays in a core's own cache
+LONGER = 4  # times as many of a sum, whose one loop keeps nothing
 PRECISION: Mapping[str, torch.dtype] = {"fp32": torch.float32, "fp64": torch.float64}
 
 
@@ -50,7 +51,8 @@ class Computation:
     def step(self, item: KeyPlan) -> int:
         """Return how many elements are computed at once: whole rows or tensors where a method needs them."""
         together = unit(item.result, item.spec.shape)
-        return max(self.piece // together, 1) * together
+        piece = self.piece * LONGER if is_native() and is_sum(item.result) else self.piece
+        return max(piece // together, 1) * together
 
     def measured(self, item: KeyPlan, passes: Passes) -> Evaluation:
         """Let the methods of a tensor see all of it."""

@@ -208,11 +208,12 @@ class Evaluation:
 
     def addends(self, combination: Combination, cut: Cut) -> tuple[list[Tensor], list[float]] | None:
         """Return the models that are added, as they are stored, and their factors; None if this is no such sum."""
-        if self.dtype != torch.float32 or not is_native():
+        settled = self._settled(combination)
+        if self.dtype != torch.float32 or not is_native() or not settled.terms or not is_sum(settled):
             return None
-        terms = _ordered(self._settled(combination))
-        names = [node.name for node, _ in terms if isinstance(node, Model) and node.space == 1.0]
-        if len(names) < max(len(terms), 1) or any(cut.stored(name, self.key) not in BITS for name in names):
+        terms = _ordered(settled)
+        names = [node.name for node, _ in terms if isinstance(node, Model)]
+        if any(cut.stored(name, self.key) not in BITS for name in names):
             return None
         return [cut.read(name, self.key).contiguous() for name in names], [factor for _, factor in terms]
 
@@ -277,6 +278,11 @@ def unit(combination: Combination, shape: tuple[int, ...]) -> int:
 
 def _ordered(combination: Combination) -> list[tuple[Node, float]]:
     return sorted(combination.terms, key=lambda term: term[1] != 1.0)  # a factor of 1 saves a product
+
+
+def is_sum(combination: Combination) -> bool:
+    """Return whether a combination is one of checkpoints only."""
+    return all(isinstance(node, Model) and node.space == 1.0 for node, _ in combination.terms)
 
 
 def _adds(*parts: Tensor) -> bool:
