@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from enogu.core.records.native import call, has, native
+from enogu.core.records.native import addresses, call, has, native
 
 WIDTH = 32  # elements at once
 BITS: Mapping[torch.dtype, int] = {torch.float16: 16, torch.bfloat16: 16, torch.float32: 32}
@@ -32,7 +32,7 @@ def add(tensors: Sequence[Tensor], factors: Sequence[float], out: Tensor) -> boo
 
     The first product is rounded to float32, and so is the sum with each further one, and at last to the dtype of `out`.
     """
-    places = (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+    places = addresses([tensor.data_ptr() for tensor in tensors])
     scales = np.array(factors, np.float32)
     kernel = _kernel(tuple(tensor.dtype for tensor in tensors), out.dtype)
     return kernel(places, scales.ctypes.data, out.data_ptr(), len(out)) < INFINITE[out.dtype]

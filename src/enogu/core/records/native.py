@@ -1,7 +1,7 @@
 """Code for the processor at hand, made when it is first needed: in milliseconds, for loops that run for seconds."""
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
@@ -41,6 +41,6 @@ def native(module: Any, returns: Any, *arguments: Any) -> Callable[..., Any]:
     return made
 
 
-def addresses(arrays: Any) -> Any:
-    """Return where arrays lie, as an argument."""
-    return (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
+def addresses(places: Sequence[int]) -> Any:
+    """Return where arrays begin, as one argument."""
+    return (ctypes.c_void_p * len(places))(*places)

@@ -26,7 +26,6 @@ START = [math.isqrt(prime << 64) & WORD for prime in PRIMES[:8]]  # fractions of
 ROUNDS = [int(math.cbrt(prime) * 2**32) & WORD for prime in PRIMES]  # fractions of cube roots
 ORDER = ["abcdefgh".index(letter) for letter in "febahgdc"]  # of a state in the processor's registers
 
-Array = np.ndarray[Any, Any]
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Views = Iterable[memoryview]
 
@@ -138,7 +137,8 @@ def _compress(streams: Sequence[_Stream]) -> None:
         turn, queue = queue[:LANES], queue[LANES:]
         nbytes = min(map(_Stream.ready, turn))
         nbytes = min(nbytes, TURN) if queue else nbytes
-        states, blocks = [stream.state for stream in turn], [stream.blocks for stream in turn]
+        states = [stream.state.ctypes.data for stream in turn]
+        blocks = [stream.blocks.ctypes.data for stream in turn]
         _kernel(len(turn))(addresses(states), addresses(blocks), nbytes)
         for stream in turn:
             stream.blocks = stream.blocks[nbytes:]
