@@ -109,10 +109,15 @@ class Combination:
         return self.declared + sum(value * node.space for node, value in self.terms)
 
     @property
+    def is_sum(self) -> bool:
+        """Return whether checkpoints are added here, and nothing else is."""
+        return bool(self.terms) and all(isinstance(node, Model) and node.space == 1.0 for node, _ in self.terms)
+
+    @property
     def model(self) -> Model | None:
-        """Return the checkpoint that this is, with nothing added, if it is one."""
-        (node, factor), *others = self.terms or ((None, 0.0),)
-        return node if isinstance(node, Model) and factor == node.space == 1.0 and not others else None
+        """Return the checkpoint that this is, if it is just one."""
+        node, factor = self.terms[0] if len(self.terms) == 1 and self.is_sum else (None, 0.0)
+        return node if isinstance(node, Model) and factor == 1.0 else None
 
     @property
     def is_weight(self) -> bool:

@@ -29,8 +29,7 @@ def bind(method: Method, tensors: list[Combination], options: Mapping[str, float
     if method.returns is Space.ALIKE and len({tensor.is_weight for tensor in tensors}) > 1:
         raise Refused(f"{method.name}() takes weights or differences, not both at once")
     if method.grain == "linear" and method.measure is None:
-        groups = [*tensors[: len(single)], *([tensors[len(single) :]] if many else [])]
-        result = method(*groups, **options)
+        result = method(*method.grouped(tensors), **options)
         assert isinstance(result, Combination)
         return result
     rehearse(method, tuple(sorted(options.items())))

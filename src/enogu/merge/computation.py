@@ -13,7 +13,7 @@ from torch import Tensor
 from enogu.core.networks.fp8 import DTYPES, narrow
 from enogu.core.records.errors import Failed
 from enogu.merge.algebra import Applied
-from enogu.merge.evaluate import Asked, Cut, Evaluation, Passes, Scratch, asked, cuts, is_sum, surveying, unit
+from enogu.merge.evaluate import Asked, Cut, Evaluation, Passes, Scratch, asked, cuts, surveying, unit
 from enogu.merge.guess import foreseeing
 from enogu.merge.inputs import Input
 from enogu.merge.linear import BITS, add, is_native
@@ -51,7 +51,7 @@ class Computation:
     def step(self, item: KeyPlan) -> int:
         """Return how many elements are computed at once: whole rows or tensors where a method needs them."""
         together = unit(item.result, item.spec.shape)
-        piece = self.piece * LONGER if is_native() and is_sum(item.result) else self.piece
+        piece = self.piece * LONGER if is_native() and item.result.is_sum else self.piece
         return max(piece // together, 1) * together
 
     def measured(self, item: KeyPlan, passes: Passes) -> Evaluation:
@@ -107,9 +107,10 @@ class Computation:
 
 def _fill(out: Tensor, item: KeyPlan, cut: Cut, *, evaluation: Evaluation) -> bool:
     """Compute elements of the result; return whether all are finite."""
-    if out.dtype in BITS and (addends := evaluation.addends(item.result, cut)):
+    result = evaluation.settled(item.result)
+    if out.dtype in BITS and (addends := evaluation.addends(result, cut)):
         return add(*addends, out)
-    out.copy_(rounded(evaluation.value(item.result, cut), item.spec.dtype))
+    out.copy_(rounded(evaluation.value(result, cut), item.spec.dtype))
     return is_finite(out)
 
 

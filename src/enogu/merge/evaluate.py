@@ -102,7 +102,7 @@ class Evaluation:
 
     def value(self, combination: Combination, cut: Cut) -> Tensor:
         """Return a combination's elements, flat, in memory that nobody else holds."""
-        combination = self._settled(combination)
+        combination = self.settled(combination)
         if not combination.terms:
             return torch.zeros(cut.stop - cut.start, dtype=self.dtype)
         if addends := self.addends(combination, cut):
@@ -144,10 +144,10 @@ class Evaluation:
 
                 self.measured[node] = measured = node.method.measure(pieces, **dict(node.options))
                 if _is_linear(node):
-                    parts = grouped(node, [self._settled(tensor) for tensor in node.tensors])
+                    parts = node.method.grouped([self.settled(tensor) for tensor in node.tensors])
                     self.mixtures[node] = node.method(*parts, **dict(node.options), measured=measured)
 
-    def _settled(self, combination: Combination) -> Combination:
+    def settled(self, combination: Combination) -> Combination:
         """Return a combination with what linear methods make of what they measured."""
         linear = {node: factor for node, factor in combination.terms if _is_linear(node)}
         if not linear:
@@ -189,7 +189,7 @@ class Evaluation:
         if "elements" in node.method.wants:
             names = tuple(tensor.spelling for tensor in node.tensors)
             lent["elements"] = Stretch(self.seed, self.key, cut.start, self.shape, names)
-        result: Tensor = node.method(*grouped(node, tensors), **dict(node.options), **lent)
+        result: Tensor = node.method(*node.method.grouped(tensors), **dict(node.options), **lent)
         return self.scratch.kept(result.reshape(-1))
 
     def _seen(self, node: Applied, cut: Cut) -> list[Tensor]:
@@ -207,11 +207,10 @@ class Evaluation:
         return [self._shaped(self.value(tensor, cut), node) for tensor in node.tensors]
 
     def addends(self, combination: Combination, cut: Cut) -> tuple[list[Tensor], list[float]] | None:
-        """Return the models that are added, as they are stored, and their factors; None if this is no such sum."""
-        settled = self._settled(combination)
-        if self.dtype != torch.float32 or not is_native() or not settled.terms or not is_sum(settled):
+        """Return the models that a settled sum adds, as they are stored, and their factors; None if it is no such."""
+        if self.dtype != torch.float32 or not is_native() or not combination.is_sum:
             return None
-        terms = _ordered(settled)
+        terms = _ordered(combination)
         names = [node.name for node, _ in terms if isinstance(node, Model)]
         if any(cut.stored(name, self.key) not in BITS for name in names):
             return None
@@ -229,12 +228,6 @@ class Evaluation:
         if node.method.grain == "tensor" or len(self.shape) < 2:
             return flat.reshape(self.shape)
         return flat.reshape(-1, *self.shape[1:])
-
-
-def grouped(node: Applied, tensors: list[Any]) -> list[Any]:
-    """Return the arguments of a call: those of a list as one."""
-    single = sum(not slot.many for slot in node.method.slots)
-    return [*tensors[:single], *([tensors[single:]] if single < len(node.method.slots) else [])]
 
 
 def _is_linear(node: Node) -> bool:
@@ -278,11 +271,6 @@ def unit(combination: Combination, shape: tuple[int, ...]) -> int:
 
 def _ordered(combination: Combination) -> list[tuple[Node, float]]:
     return sorted(combination.terms, key=lambda term: term[1] != 1.0)  # a factor of 1 saves a product
-
-
-def is_sum(combination: Combination) -> bool:
-    """Return whether a combination is one of checkpoints only."""
-    return all(isinstance(node, Model) and node.space == 1.0 for node, _ in combination.terms)
 
 
 def _adds(*parts: Tensor) -> bool:

@@ -78,8 +78,8 @@ class Method:
 
     `grain` is what must stay together: nothing for "linear" (called on combinations, once all is
     measured, so that it fuses with what is around it) and "element" (called on flat pieces), whole
-    rows of the last axes, or the tensor. `measure` looks at all pieces first; its answer arrives as `measured`,
-    that of a `survey` of all tensors as `surveyed`. `foresight` saves the first look.
+    rows of the last axes, or the tensor. `measure` looks at all pieces first; its answer arrives as
+    `measured`, that of a `survey` of all tensors as `surveyed`. `foresight` saves the first look.
     A parameter `elements` receives the positions of a piece, for randomness.
     """
 
@@ -102,6 +102,11 @@ class Method:
     def summary(self) -> str:
         """Return the docstring's first line: what it does and its source."""
         return (self.function.__doc__ or "").split("\n")[0]
+
+    def grouped(self, tensors: Sequence[Any]) -> list[Any]:
+        """Return the arguments of a call: those of a list as one."""
+        single = sum(not slot.many for slot in self.slots)
+        return [*tensors[:single], *([list(tensors[single:])] if single < len(self.slots) else [])]
 
     def __hash__(self) -> int:
         """Hash by function."""

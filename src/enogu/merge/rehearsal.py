@@ -24,11 +24,10 @@ def rehearse(method: Method, options: tuple[tuple[str, float | str], ...]) -> No
         yield [tensor.clone() for tensor in tensors]
 
     given = dict(options)
-    arguments = [tensors[:-MANY], tensors[-MANY:]] if method.slots[-1].many else [tensors]
     lent: Mapping[str, Any] = {
         "measured": method.measure(pieces, **given) if method.measure else None,
         "surveyed": method.survey.settle(method.survey.look(*tensors)) if method.survey else None,
         "elements": Stretch(0, "", 0, (2, 2), tuple(map(str, range(len(tensors))))),
     }
     wanted = {name: lent[name] for name in method.wants}
-    method(*arguments[0], *arguments[1:], **given, **wanted)
+    method(*method.grouped(tensors), **given, **wanted)
