@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 
@@ -15,11 +16,12 @@ from enogu.core.networks.keys import place
 from enogu.core.networks.stream import StreamWriter, save_tensors
 from enogu.core.records.errors import Failed, Refused
 from enogu.core.records.job import Job
-from enogu.merge import stage
+from enogu.merge import soundness, stage
 from enogu.merge.config import MergeConfig
 from enogu.merge.engine import Engine
 from enogu.merge.lineage import RECIPE, WEBUI_MODELS, WEBUI_RECIPE, Lineage
 from enogu.merge.plan import make_plan
+from enogu.merge.preview import preview
 from tests.merge import pico
 
 A, B, C = (pico.tensors(seed) for seed in range(3))
@@ -200,15 +202,42 @@ def test_models_of_different_shapes_are_refused_before_any_work(tmp_path: Path) 
     assert not (tmp_path / "out.safetensors").exists()
 
 
-def test_nan_is_named_and_nothing_is_written(tmp_path: Path) -> None:
-    bad = {**B, pico.MIDDLE: B[pico.MIDDLE].clone().index_fill_(1, torch.tensor(3), float("nan"))}
-    with pytest.raises(Failed, match=f"{pico.MIDDLE} of b holds NaN"):
-        merged(tmp_path, "0.5*a + 0.5*b", {"a": A, "b": bad})
+def test_damage_that_a_stretch_of_each_tensor_shows_is_refused_before_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = {key: torch.full_like(B[key], math.nan) for key in [*B][:5]}
+    worse = {**A, pico.MIDDLE: A[pico.MIDDLE].clone().index_fill_(1, torch.tensor(3), math.inf)}
+    models = {"a": worse, "b": {**B, **broken}, "c": {**C, **broken}}
+    monkeypatch.setattr(Engine, "run", lambda *_, **__: pytest.fail("work began"))
+    others = " and 2 others of b holds NaN or infinities"
+    with pytest.raises(Refused, match=rf"^{pico.MIDDLE} of a holds NaN(.|\n)*{others}; use a sound copy") as refusal:
+        merged(tmp_path, "0.5*a + 0.5*b", models)
+    assert "of c" not in str(refusal.value)
+    with pytest.raises(Refused, match="of a holds NaN"):
+        preview(MergeConfig(formula="0.5*a + 0.5*b"), pico.write(tmp_path, **models), None, threads=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "b.safetensors", "c.safetensors"]
+
+
+@pytest.mark.parametrize(("key", "formula"), [(pico.MIDDLE, "0.5*a + 0.5*b"), (pico.VAE, "a.unet + b.vae")])
+def test_damage_that_lies_deeper_is_found_on_the_way_and_nothing_is_written(
+    key: str, formula: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = {**B, key: B[key].clone()}
+    bad[key].view(-1)[-1] = math.nan
+    monkeypatch.setattr(soundness, "ELEMENTS", 8)
+    with pytest.raises(Failed, match=f"{key} of b holds NaN"):
+        merged(tmp_path, formula, {"a": A, "b": bad})
     with pytest.raises(Failed, match="does not fit into float16"):
         merged(tmp_path, "a + 1000000*(b - c)", {"a": A, "b": B, "c": C})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "b.safetensors", "c.safetensors"]
-    kept = merged(tmp_path, "0.5*a + 0.5*b", {"a": A, "b": bad}, nonfinite="keep")
-    assert torch.equal(kept[pico.MIDDLE].isnan(), bad[pico.MIDDLE].isnan())
+    kept = merged(tmp_path, formula, {"a": A, "b": bad}, nonfinite="keep")
+    assert torch.equal(kept[key].isnan(), bad[key].isnan())
+
+
+def test_a_schedule_may_end_at_infinity(tmp_path: Path) -> None:
+    endless = torch.tensor([1.0, 2.0, math.inf])
+    kept = merged(tmp_path, "0.5*a + 0.5*b", {"a": {**A, "sqrt_recip_alphas_cumprod": endless}, "b": B})
+    assert torch.equal(kept["sqrt_recip_alphas_cumprod"], endless)
 
 
 def test_an_interrupt_leaves_no_file_and_a_rerun_goes_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from enogu.merge.inputs import Input
 from enogu.merge.linear import BITS, add, is_native
 from enogu.merge.plan import KeyPlan, Plan
 from enogu.merge.slabs import Part
+from enogu.merge.soundness import damage, is_finite, must_be_finite
 
 PIECE = 1 << 18  # elements: what is at work on them stays in a core's own cache
 LONGER = 4  # times as many of a sum, whose one loop keeps nothing
@@ -93,6 +94,12 @@ class Computation:
                 odd.append(cut)
         return odd
 
+    def odd(self, item: KeyPlan, pieces: Iterator[Cut]) -> list[Cut]:
+        """Return where a tensor that is taken as it is is not finite, unless that is welcome."""
+        if self.plan.config.nonfinite == "keep" or not must_be_finite(item):
+            return []
+        return [cut for cut in pieces if not is_finite(copied(item, cut))]
+
     def tensor(self, key: str, readers: Mapping[str, Input]) -> Iterator[Tensor]:
         """Yield one tensor of the result, piece by piece, as it would be written."""
         item = self.plan.kept[key]
@@ -125,12 +132,6 @@ def copied(item: KeyPlan, cut: Cut) -> Tensor:
     return cut.read(name, item.key)
 
 
-def is_finite(values: Tensor) -> bool:
-    """Return whether all elements are finite; a finite sum, which is quick to have, says so."""
-    wide = values if values.itemsize > 1 else values.float()  # torch does not sum 8-bit floats
-    return math.isfinite(float(wide.sum(dtype=torch.float32))) or bool(torch.isfinite(wide).all())
-
-
 @contextmanager
 def one_thread_each() -> Iterator[None]:
     """Keep torch from splitting what the engine's own threads split: sums must not depend on the machine."""
@@ -151,7 +152,6 @@ def blame(item: KeyPlan, cut: Cut) -> Failed:
     """Return why elements of the result are not finite."""
     for name in sorted(set(item.result.models())):
         if not is_finite(cut.read(name, item.key)):
-            remedy = "use a sound copy, or let it through (--keep-nonfinite; in a recipe nonfinite = 'keep')"
-            return Failed(f"{item.key} of {name} holds NaN or infinities; {remedy}")
+            return Failed(damage(name, [item.key]))
     kind = str(item.spec.dtype).removeprefix("torch.")
     return Failed(f"{item.key}: the result does not fit into {kind}; write it wider, or change the formula")

@@ -279,6 +279,8 @@ class _Run:
                     wait(before)
                     done.append((whole.part, whole.settled()))
             elif part.item.action == "copied":
+                if odd := self.computation.odd(part.item, pieces):
+                    raise blame(part.item, odd[0])
                 done.append((part, as_bytes(copied(part.item, Cut(part.start, part.stop, loaded.readers)))))
             else:
                 self._fill(part, pieces, memory=here[: _bytes_of(part)])

@@ -153,7 +153,8 @@ class Rewrite:
         """Return values in another dtype, none of them NaN or infinite unless that is allowed."""
         result = values.to(dtype)
         wide = result if result.itemsize > 1 else result.float()  # torch does not sum 8-bit floats
-        sound = self.change.nonfinite == "keep" or not wide.is_floating_point()
+        may_end = place(key).fixed == "schedule"  # at infinity
+        sound = self.change.nonfinite == "keep" or may_end or not wide.is_floating_point()
         if sound or bool(wide.sum(dtype=torch.float32).isfinite()) or bool(wide.isfinite().all()):
             return result
         if not bool(values.float().isfinite().all()):
