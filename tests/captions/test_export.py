@@ -108,6 +108,21 @@ def test_an_image_s_path_does_not_lead_out_of_the_folder(captioned, tmp_path):
     assert not list(tmp_path.rglob("*.txt"))
 
 
+@pytest.mark.parametrize("form", ["txt", "in_json", "jsonl"])
+def test_captions_that_are_there_already_are_kept_unless_they_may_be_lost(form, made, tmp_path):
+    folder, posts = made
+    exported = Export(reader(folder, 0), posts, "tags")
+    out, own = {"txt": (tmp_path, tmp_path / "b" / "ü 3.txt")}.get(form, (tmp_path / "meta", tmp_path / "meta"))
+    own.parent.mkdir(exist_ok=True)
+    own.write_text("by hand\n")
+    with pytest.raises(Refused, match=r"(ü 3\.txt|meta) exist already.*--overwrite"):
+        export(exported, out, form)
+    assert own.read_text() == "by hand\n"
+    assert not (tmp_path / "a").exists()
+    export(exported, out, form, overwrite=True)
+    assert "by hand" not in own.read_text("utf-8")
+
+
 def test_the_command_exports_and_says_so(made, tmp_path, capsys):
     folder, posts = made
     out = tmp_path / "meta.json"

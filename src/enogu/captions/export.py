@@ -52,15 +52,16 @@ class Export:
 
     def text_files(self, out: Path, progress: Progress = silent) -> None:
         """Write a .txt for each image: at the image's place below `out`, or beside it where that is the root."""
+        for path, row in zip(self.text_paths(out), self._rows(progress), strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(self.line(row.said) + "\n", encoding="utf-8", newline="\n")
+
+    def text_paths(self, out: Path) -> list[Path]:
+        """Return where `text_files` writes."""
         twins = self._frame.filter(pl.col("image").str.replace(r"\.[^./]*$", "").is_duplicated())["image"].sort()
         if len(twins):
             raise Refused(f"{twins[0]} and {twins[1]} would share one .txt: write in_json, which names whole files")
-        for row in self._rows(progress):
-            path = (out / row.image).with_suffix(".txt")
-            if not path.resolve().is_relative_to(out.resolve()):
-                raise Refused(f"{row.image!r} leads out of {out}: its caption is not written")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(self.line(row.said) + "\n", encoding="utf-8", newline="\n")
+        return [self._beside(out, image) for image in self._frame["image"]]
 
     def metadata(self, out: Path, progress: Progress = silent) -> None:
         """Write one JSON object: a key per image, its whole path, as `in_json` wants it."""
@@ -88,6 +89,12 @@ class Export:
         spelt = [text(part, self.rules) for part in parts]
         return f" {MARK} ".join(spelt if parts[2] else spelt[:2]).strip()
 
+    def _beside(self, out: Path, image: str) -> Path:
+        path = (out / image).with_suffix(".txt")
+        if not path.resolve().is_relative_to(out.resolve()):
+            raise Refused(f"{image!r} leads out of {out}: its caption is not written")
+        return path
+
     def _entry(self, row: Captioned) -> dict[str, Any]:
         """Return what metadata says: sentences at the beginning as `caption`, all that follows as `tags`."""
         sentences = 0
@@ -107,6 +114,10 @@ class Export:
                 progress(number, len(self), "captions")
 
 
-def export(made: Export, out: Path, form: str, *, progress: Progress = silent) -> None:
-    """Write captions in one of FORMS."""
+def export(made: Export, out: Path, form: str, *, overwrite: bool = False, progress: Progress = silent) -> None:
+    """Write captions in one of FORMS; refuse where files are there already, unless they may be lost."""
+    there = [path for path in (made.text_paths(out) if form == "txt" else [out]) if path.exists()]
+    if there and not overwrite:
+        others = f" and {len(there) - 1:,} others" if len(there) > 1 else ""
+        raise Refused(f"{there[0]}{others} exist already; export elsewhere, or replace them with --overwrite")
     {"txt": made.text_files, "in_json": made.metadata, "jsonl": made.lines}[form](out, progress)

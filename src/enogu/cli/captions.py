@@ -16,6 +16,7 @@ from enogu.captions.reading import Reader, reader
 from enogu.captions.texts import NAMED
 from enogu.captions.tokens import WINDOWS, token_ends
 from enogu.cli.parser import Parser, counting_from
+from enogu.cli.progress import ProgressLine
 from enogu.cli.table import table
 from enogu.core.records.errors import Refused
 from enogu.core.records.files import read_json
@@ -49,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--form", choices=FORMS, default="txt", help="default: txt")
     out.add_argument("--set", default="tags", help="which caption of a post (default: tags)")
     out.add_argument("--mark", action="store_true", help="write ||| around what is shuffled (keep_tokens_separator)")
+    out.add_argument("--overwrite", action="store_true", help="replace captions that are there already")
     return verb
 
 
@@ -152,7 +154,9 @@ def _faults(folder: Path) -> int:
 
 def _export(args: argparse.Namespace) -> int:
     made = Export(reader(args.folder, 0), args.posts, args.set, mark=args.mark)
-    export(made, args.out, args.form)
+    line = ProgressLine("export", sys.stderr)
+    export(made, args.out, args.form, overwrite=args.overwrite, progress=line)
+    line.clear()
     print(f"{len(made):,} captions of the set {args.set!r} are in {args.out}")
     if made.torn:
         print(f"{made.torn:,} words have a comma of their own: they will be read as two", file=sys.stderr)
