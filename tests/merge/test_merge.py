@@ -202,6 +202,19 @@ def test_models_of_different_shapes_are_refused_before_any_work(tmp_path: Path) 
     assert not (tmp_path / "out.safetensors").exists()
 
 
+@pytest.mark.parametrize(
+    ("formula", "told"),
+    [
+        ("a.unet + b.te2", "no model has a te2; they have te1, unet, vae"),
+        ("a.unet + b.unet.te", "the unet of a model has no te in it"),
+        ("half = 0.5*a.te + 0.5*b.te; a.unet + half.vae.unet", "the vae of a model has no unet in it"),
+    ],
+)
+def test_a_component_that_no_tensor_belongs_to_is_refused(formula: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=told):
+        merged(tmp_path, formula, {"a": A, "b": B})
+
+
 def test_damage_that_a_stretch_of_each_tensor_shows_is_refused_before_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

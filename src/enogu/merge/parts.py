@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
+from enogu.core.networks.keys import place
 from enogu.core.records.errors import unknown
 from enogu.merge.algebra import TOLERANCE, Combination
 from enogu.merge.blocks import BASE, VAE, block_names
@@ -66,6 +67,21 @@ def spoken(formula: Formula) -> set[str]:
     if calls and (full or BASE in named):
         found |= set(PARTS["te"])
     return found | ({"vae"} if VAE in named else set())
+
+
+def refuse_idle_parts(formula: Formula, keys: Iterable[str]) -> None:
+    """Refuse components that no tensor belongs to."""
+    held = {place(key).component for key in keys}
+    for item in formula.walk():
+        if not isinstance(item, Part) or item.component not in PARTS:
+            continue
+        wanted = set(PARTS[item.component])
+        if not wanted & held:
+            parts = ", ".join(sorted(held & PARTS.keys()))
+            raise pointed(formula.text, item.at, f"no model has a {item.component}; they have {parts}")
+        whole = item.whole
+        if isinstance(whole, Part) and not wanted & set(PARTS.get(whole.component, wanted)):
+            raise pointed(formula.text, item.at, f"the {whole.component} of a model has no {item.component} in it")
 
 
 def _lead(meaning: Meaning, expression: Expression) -> str | None:

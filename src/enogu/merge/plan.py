@@ -19,7 +19,7 @@ from enogu.merge.cautions import cautions
 from enogu.merge.config import POLICIES, MergeConfig
 from enogu.merge.meaning import Meanings
 from enogu.merge.objective import Objective, objective
-from enogu.merge.parts import models_of, spoken
+from enogu.merge.parts import models_of, refuse_idle_parts, spoken
 from enogu.merge.syntax import Formula, parse
 
 TORCH: Mapping[str, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -77,6 +77,7 @@ def make_plan(config: MergeConfig, headers: Mapping[str, Header]) -> Plan:
     if not models:
         raise Refused("the formula names no model" + (", only what is added to one" if named else ""))
     headers = {name: header for name, header in headers.items() if name not in terms.names}
+    refuse_idle_parts(formula, (key for name in models for key in headers[name].tensors))
     for policy in (config.vae, config.text):
         if policy not in (*POLICIES, *headers):
             raise unknown("model", policy, [*POLICIES, *headers])
