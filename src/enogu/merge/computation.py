@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from enogu.core.networks.finite import is_finite
 from enogu.core.networks.fp8 import DTYPES, narrow
 from enogu.core.records.errors import Failed
 from enogu.merge.algebra import Applied
@@ -19,7 +20,7 @@ from enogu.merge.inputs import Input
 from enogu.merge.linear import BITS, add, is_native
 from enogu.merge.plan import KeyPlan, Plan
 from enogu.merge.slabs import Part
-from enogu.merge.soundness import damage, is_finite, must_be_finite
+from enogu.merge.soundness import damage, must_be_finite
 
 PIECE = 1 << 18  # elements: what is at work on them stays in a core's own cache
 LONGER = 4  # times as many of a sum, whose one loop keeps nothing

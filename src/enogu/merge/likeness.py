@@ -1,59 +1,31 @@
 """How like the models of a merge are, by a few tensors of each: strangers, unlikely ancestors, parts that differ."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from enogu.core.networks.keys import NAMES, TEXT_ENCODERS, place, why_fixed
-from enogu.core.networks.source import open_source
-from enogu.core.networks.stream import Reader
+from enogu.core.networks.keys import NAMES, TEXT_ENCODERS, place
 from enogu.merge.algebra import Applied, Combination, Model
 from enogu.merge.plan import Plan
+from enogu.merge.samples import Samples
 
-TENSORS = 8  # looked at per component
-ELEMENTS = 1 << 14  # looked at per tensor
 SHOWN = 6  # names that a warning lists
 STRANGERS = 0.8  # fine-tunes of one model stay above this cosine; models that share none are near 0
 SAME = 1e-2  # relative difference below which two parts are one part in two dtypes
 
 
-def likeness(plan: Plan, files: Mapping[str, Path]) -> Iterator[str]:
-    """Yield what the weights themselves warn of; adapters and models without a component are left out."""
-    with ExitStack() as stack:
-        readers = {name: stack.enter_context(open_source(files[name])) for name in plan.models}
-        found = {part: _sample(part, readers) for part in ("unet", *TEXT_ENCODERS, "vae")}
-    yield from _relations(plan, found["unet"])
-    yield from _twins(plan, found["unet"])
+def likeness(plan: Plan, samples: Samples) -> Iterator[str]:
+    """Yield what the weights themselves warn of."""
+    rows = {part: {name: _row(found) for name, found in models.items()} for part, models in samples.items()}
+    yield from _relations(plan, rows["unet"])
+    yield from _twins(plan, rows["unet"])
     for part in (*TEXT_ENCODERS, "vae"):
-        yield from _differing(plan, part, found[part])
+        yield from _differing(plan, part, rows[part])
 
 
-def _sample(part: str, readers: Mapping[str, Reader]) -> dict[str, Tensor]:
-    """Return the same stretches of a component's weights from every model that has them, in one row each."""
-    holders = {
-        name: reader
-        for name, reader in readers.items()
-        if any(place(key).component == part for key in reader.header.tensors)
-    }
-    tables = [reader.header.tensors for reader in holders.values()]
-    shared = [
-        key
-        for key, info in (tables[0].items() if tables else ())
-        if place(key).component == part
-        and len(info.shape) > 1
-        and not why_fixed(key, info)
-        and all(key in table and table[key].shape == info.shape for table in tables)
-    ]
-    chosen = sorted(shared)[:: max(1, len(shared) // TENSORS)][:TENSORS]
-    if not chosen:
-        return {}
-    return {
-        name: torch.cat([reader.stretch(key, 0, min(ELEMENTS, tables[0][key].numel)).double() for key in chosen])
-        for name, reader in holders.items()
-    }
+def _row(found: Mapping[str, Tensor]) -> Tensor:
+    return torch.cat([values.double() for values in found.values()])
 
 
 def _relations(plan: Plan, rows: Mapping[str, Tensor]) -> Iterator[str]:

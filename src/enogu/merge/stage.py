@@ -19,6 +19,7 @@ from enogu.merge.likeness import likeness
 from enogu.merge.lineage import Lineage
 from enogu.merge.plan import Plan, make_plan
 from enogu.merge.report import rows, summary
+from enogu.merge.samples import read_samples
 from enogu.merge.soundness import refuse_damaged
 
 THREADS = 2
@@ -28,8 +29,9 @@ def planned(config: MergeConfig, files: Mapping[str, Path]) -> tuple[Plan, Mappi
     """Plan a merge from headers, then look at a few tensors for what headers cannot tell."""
     headers = read_headers(files)
     plan = make_plan(config, headers)
-    refuse_damaged(plan, files)
-    return replace(plan, warnings=(*plan.warnings, *idle_rules(plan), *likeness(plan, files))), headers
+    samples = read_samples(plan, files)
+    refuse_damaged(plan, samples)
+    return replace(plan, warnings=(*plan.warnings, *idle_rules(plan), *likeness(plan, samples))), headers
 
 
 def merge(

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from enogu.core.networks.finite import is_finite
 from enogu.merge.computation import Computation, blame, elements
 from enogu.merge.evaluate import Cut, Evaluation
 from enogu.merge.guess import Guess
 from enogu.merge.inputs import Input
 from enogu.merge.plan import KeyPlan
 from enogu.merge.slabs import Part
-from enogu.merge.soundness import is_finite
 
 
 @dataclass(frozen=True)

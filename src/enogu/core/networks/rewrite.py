@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from enogu.core.networks.finite import is_finite
 from enogu.core.networks.fp8 import (
     CONVENTIONS,
     DTYPES,
@@ -152,12 +153,10 @@ class Rewrite:
     def _finite(self, key: str, values: Tensor, dtype: torch.dtype) -> Tensor:
         """Return values in another dtype, none of them NaN or infinite unless that is allowed."""
         result = values.to(dtype)
-        wide = result if result.itemsize > 1 else result.float()  # torch does not sum 8-bit floats
         may_end = place(key).fixed == "schedule"  # at infinity
-        sound = self.change.nonfinite == "keep" or may_end or not wide.is_floating_point()
-        if sound or bool(wide.sum(dtype=torch.float32).isfinite()) or bool(wide.isfinite().all()):
+        if self.change.nonfinite == "keep" or may_end or not result.is_floating_point() or is_finite(result):
             return result
-        if not bool(values.float().isfinite().all()):
+        if not is_finite(values):
             raise Failed(f"{key} holds NaN or infinities; mend it, or let it through with --keep-nonfinite")
         kind = str(dtype).removeprefix("torch.")
         raise Failed(f"{key} does not fit into {kind}: it reaches {float(values.abs().max()):g}; choose bf16 or fp32")

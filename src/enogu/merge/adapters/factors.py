@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from enogu.core.networks.finite import is_finite
 from enogu.core.records.errors import Failed
 from enogu.merge.lowrank import strongest
 
@@ -49,7 +50,7 @@ def factor(matrix: Tensor, limits: Limits, *, dtype: torch.dtype, seed: int) -> 
     rank = limits.kept(sigma, total)
     half = sigma[:rank].sqrt()
     up, down = (u[:, :rank] * half).to(dtype), (half[:, None] * v[:rank]).to(dtype)
-    if not bool(torch.isfinite(up).all() and torch.isfinite(down).all()):
+    if not (is_finite(up) and is_finite(down)):
         raise Failed(f"the factors do not fit into {str(dtype).removeprefix('torch.')}; choose bf16 or fp32")
     return Factors(up, down, _lost(matrix, up.float(), down.float()))
 
