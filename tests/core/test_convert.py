@@ -31,6 +31,17 @@ def converted(tmp_path: Path, tensors: dict[str, Tensor], **change: object) -> d
     return safetensors.torch.load_file(tmp_path / "out.safetensors")
 
 
+@pytest.mark.parametrize("key", ["model.diffusion_model.foo./../b", "unet/conv_in.weight"])
+def test_a_slash_in_a_key_does_not_make_a_folder(key: str, tmp_path: Path) -> None:
+    result = converted(tmp_path, {**A, key: torch.ones(2)})
+    assert result.keys() == {*A, key}
+
+
+def test_a_file_without_tensors_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"in\.safetensors holds no tensors"):
+        converted(tmp_path, {})
+
+
 def test_a_plain_cast_rounds_once_and_spares_integers(tmp_path: Path) -> None:
     result = converted(tmp_path, A, dtype="bf16")
     for key, tensor in A.items():

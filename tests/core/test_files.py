@@ -7,7 +7,16 @@ from subprocess import PIPE
 
 import pytest
 
-from enogu.core.records.files import atomic_path, held, read_json, sweep, sweep_beside, sweep_dead, write_json
+from enogu.core.records.files import (
+    atomic_path,
+    held,
+    is_being_written,
+    read_json,
+    sweep,
+    sweep_beside,
+    sweep_dead,
+    write_json,
+)
 
 
 def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path):
@@ -58,6 +67,7 @@ def test_sweeping_the_dead_spares_what_another_process_is_writing(tmp_path):
         other.stdout.readline()
         (alive,) = tmp_path.iterdir()
         dead.write_text("half")
+        assert is_being_written(path)
         sweep_dead(path)
         assert list(tmp_path.iterdir()) == [alive]
         other.communicate("whole\n")
@@ -66,6 +76,7 @@ def test_sweeping_the_dead_spares_what_another_process_is_writing(tmp_path):
         other.stdout.readline()
         other.kill()
     assert len(list(tmp_path.iterdir())) == 2
+    assert not is_being_written(path)
     sweep_dead(path)
     assert list(tmp_path.iterdir()) == [path]
 

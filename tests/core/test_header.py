@@ -94,6 +94,8 @@ DAMAGED: list[tuple[bytes, str]] = [
     (b"\x08\0\0", "too few"),
     (_raw(b"{}", length=200_000_000), "not a safetensors file"),
     (_raw(b"{}", length=100), "truncated within its header"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a Git LFS pointer"),
+    (b"<!DOCTYPE html><html>Sign in</html>", "a web page, perhaps of a download that wants a login"),
     (_raw(b"{"), "not JSON"),
     (_raw(b"\xff{}"), "not JSON"),
     (_raw(b"[" * 100_000), "not JSON"),

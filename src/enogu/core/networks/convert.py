@@ -1,5 +1,6 @@
 """One checkpoint into another: dtype, 8 bits, components of other files, repairs, layout; streamed, by tensors."""
 
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -46,7 +47,7 @@ def convert(
     progress: Progress = silent,
 ) -> Converted:
     """Write a changed copy of a checkpoint of any form: a file or a diffusers folder that tells its origin."""
-    if out.exists():
+    if os.path.lexists(out):
         raise Refused(f"{out} exists; choose another name or remove it first")
     with ExitStack() as stack:
         main = stack.enter_context(_opened(path, mapped))

@@ -36,6 +36,15 @@ TORCH_DTYPES: Mapping[str, torch.dtype] = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
+STRANGERS: Mapping[bytes, str] = {  # how what is often taken for a checkpoint begins
+    b"version https://git-lfs": "a Git LFS pointer; `git lfs pull` brings the file that it stands for",
+    b"<": "a web page, perhaps of a download that wants a login",
+    b"{": "JSON",
+    b"\x89PNG": "a PNG picture",
+    b"PK": "a zip archive; a checkpoint of PyTorch is called .ckpt or .pt",
+    b"GGUF": "a GGUF file",
+}
+LONGEST_START = max(map(len, STRANGERS))
 CODES: Mapping[torch.dtype, str] = {dtype: code for code, dtype in TORCH_DTYPES.items()}
 
 
@@ -87,7 +96,8 @@ def read_header(path: Path) -> Header:
         if size < 8:
             raise Refused(f"{path}: {size} bytes are too few for a safetensors file; it is truncated")
         if length > MAX_HEADER_BYTES:
-            raise Refused(f"{path}: not a safetensors file: its header would take {length:,} bytes")
+            handle.seek(0)
+            raise Refused(f"{path}: not a safetensors file: {_strange(handle.read(LONGEST_START), length)}")
         if 8 + length > size:
             raise Refused(f"{path}: truncated within its header; download or copy it again")
         raw = handle.read(length)
@@ -95,6 +105,11 @@ def read_header(path: Path) -> Header:
         return parse_header(raw, data_bytes=size - 8 - length)
     except Refused as refusal:
         raise Refused(f"{path}: {refusal}") from None
+
+
+def _strange(start: bytes, length: int) -> str:
+    kinds = (what for known, what in STRANGERS.items() if start.startswith(known))
+    return next(kinds, f"its header would take {length:,} bytes")
 
 
 def parse_header(raw: bytes, *, data_bytes: int) -> Header:

@@ -13,6 +13,7 @@ from enogu.core.networks.layouts import layouts
 
 Shapes = Mapping[str, tuple[int, ...]]
 SLASH = "/"  # between a diffusers folder and a name in it
+_FOLDED = tuple(folder + SLASH for folder in FOLDERS.values())
 
 
 def canonical(key: str) -> str:
@@ -28,7 +29,7 @@ def resolve(shapes: Shapes) -> dict[str, Spelling]:
 
     Where two spellings of one key are there, the canonical one is meant.
     """
-    if any(SLASH in key for key in shapes):
+    if all(key.startswith(_FOLDED) for key in shapes):
         return _folder(shapes)
     names = {canonical(key): key for key in shapes}
     plain = {name: Spelling("", (name if name in shapes else stored,)) for name, stored in names.items()}

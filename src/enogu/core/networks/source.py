@@ -48,6 +48,8 @@ class Source(Reader):
         self.path = path
         contents = read_contents(path)
         self.stored: Mapping[str, Stored] = contents.tensors
+        if not self.stored:
+            raise Refused(f"{path} holds no tensors")
         self._files = {file: open_read(file) for file in dict.fromkeys(item.file for item in self.stored.values())}
         self._maps = {file: map_file(handle.fileno()) for file, handle in self._files.items()} if mapped else {}
         self._held: tuple[Stored, Tensor] | None = None

@@ -59,6 +59,19 @@ def sweep_dead(path: Path) -> None:
                 _remove(part)
 
 
+def is_being_written(path: Path) -> bool:
+    """Return whether another program holds what will be this file or folder."""
+    for part in _parts(path):
+        with suppress(FileNotFoundError), _opened(part) as handle:
+            try:
+                _lock_now(handle, alone=True)
+            except BlockingIOError:
+                return True
+            except OSError:  # a folder without locks cannot tell
+                continue
+    return False
+
+
 def sweep(folder: Path) -> None:
     """Remove what killed writes left below a folder; only for whoever is alone at work in it."""
     for part in list(folder.rglob(".*.????????.part*")):  # SQLite keeps a journal beside its file
@@ -103,13 +116,16 @@ def _opened(path: Path) -> Iterator[int]:
 
 def _lock(handle: int, *, alone: bool) -> bool:
     """Return whether a file is locked now, until it is closed; Windows and some network folders know no such locks."""
-    if fcntl is None:
-        return False
     try:
-        fcntl.flock(handle, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        _lock_now(handle, alone=alone)
     except OSError:
         return False
-    return True
+    return fcntl is not None
+
+
+def _lock_now(handle: int, *, alone: bool) -> None:
+    if fcntl is not None:
+        fcntl.flock(handle, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
 
 
 def _sync_folder(folder: Path) -> None:
