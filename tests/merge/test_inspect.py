@@ -25,7 +25,7 @@ from enogu.merge.ancestry import ancestry
 from enogu.merge.chart import Measure
 from enogu.merge.config import MergeConfig
 from enogu.merge.difference import compare
-from enogu.merge.inspection import inspect
+from enogu.merge.inspection import inspect, report
 from tests.merge import pico
 
 A, B, C = (pico.tensors(seed) for seed in range(3))
@@ -169,6 +169,8 @@ def test_averages_scales_and_zeros_are_told(tmp_path: Path, capsys: pytest.Captu
     assert "1 F8_E4M3 scaled)" in shown
     assert f"1 weights are nothing but zeros, such as {pico.HEAD}" in shown
     assert f"modelspec.title: {'t' * 80}..." in shown
+    save_tensors(tmp_path / "x.safetensors", made, {"modelspec.title": "\x1b[31mred\n彩"})
+    assert r"modelspec.title: \x1b[31mred\n彩" in report(inspect(tmp_path / "x.safetensors", deep=False))
 
 
 def test_one_component_in_32_and_in_16_bits_is_known_by_its_values(tmp_path: Path) -> None:

@@ -215,6 +215,28 @@ def test_a_component_that_no_tensor_belongs_to_is_refused(formula: str, told: st
         merged(tmp_path, formula, {"a": A, "b": B})
 
 
+def test_parts_come_from_files_that_have_no_more(tmp_path: Path) -> None:
+    vae, text = ({key: value for key, value in B.items() if key in (pico.VAE,)}, {pico.TEXT: C[pico.TEXT]})
+    result = merged(tmp_path, "v.vae + a.unet + t.te", {"v": vae, "a": A, "t": text})
+    expected = {**A, **vae, **text}
+    assert result.keys() == expected.keys()
+    assert all(torch.equal(result[key], value) for key, value in expected.items())
+    with pytest.raises(Refused, match=r"v has no UNet, which the formula blends; what it has is v\.vae"):
+        merged(tmp_path, "0.5*a + 0.5*v", {"v": vae, "a": A})
+
+
+@pytest.mark.parametrize("formula", ["a - a + b - b", "0*a + 0*b", "a.unet - a.unet"])
+def test_a_formula_that_comes_to_nothing_is_refused(formula: str, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="comes to nothing"):
+        merged(tmp_path, formula, {"a": A, "b": B})
+
+
+def test_steps_that_build_on_one_another_too_deeply_are_refused(tmp_path: Path) -> None:
+    steps = [f"x{i + 1} = (x{i} + x{i}) / 2" for i in range(400)]
+    with pytest.raises(Refused, match="too many steps"):
+        merged(tmp_path, "\n".join(["x0 = (a + b) / 2", *steps, "x400"]), {"a": A, "b": B})
+
+
 def test_damage_that_samples_show_is_refused_before_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     endless = {pico.VAE: torch.full_like(A[pico.VAE], math.inf)}
     broken = {key: torch.full_like(values, math.nan) for key, values in B.items() if key.startswith("model.")}

@@ -7,6 +7,7 @@ import pytest
 
 from enogu.cli import main
 from enogu.core.networks.header import read_header
+from enogu.core.records.files import held
 from tests.merge import pico
 
 
@@ -53,6 +54,14 @@ def test_a_merge_is_written_once(bound: list[str], tmp_path: Path, capsys: pytes
     assert main(arguments) == 2
     assert "exists" in capsys.readouterr().err
     assert out.read_bytes() == before
+    out.rename(tmp_path / "kept.safetensors")
+    out.symlink_to(tmp_path / "nowhere")
+    assert main(arguments) == 2
+    assert out.is_symlink()
+    out.unlink()
+    with held(out.with_name(f".{out.name}.0123abcd.part")):
+        assert main(arguments) == 2
+    assert "is being written by another program" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

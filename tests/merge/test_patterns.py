@@ -56,7 +56,7 @@ def test_a_quoted_file_is_a_model_of_its_name(pool: Path) -> None:
         ("pool/y*.safetensors", "did you mean 'pool/x"),
         ("pool/x9.safetensors", "unknown file 'pool/x9.safetensors'; did you mean 'pool/x"),
         ("pol/*.safetensors", "there is no folder"),
-        ("bas?e", "unknown model 'bas?e'; did you mean 'base'?"),
+        ("bas?e", "no model matches 'bas?e'; did you mean 'base'?"),
     ],
 )
 def test_a_pattern_that_matches_nothing_is_refused_with_the_nearest(pool: Path, pattern: str, says: str) -> None:
@@ -110,5 +110,5 @@ def test_a_pattern_of_names_matches_all_models_of_a_recipe(pool: Path) -> None:
     found = plan(read(path)).inputs("merge.soup")["models"]
     assert list(found) == ["x0", "x1", "x2", "x_more"]
     path.write_text(RECIPE.format("mean('y*')") + models)
-    with pytest.raises(Refused, match=r"merge\.soup: unknown model 'y\*'"):
+    with pytest.raises(Refused, match=r"merge\.soup: no model matches 'y\*'; known: x0, x1, x2"):
         read(path)

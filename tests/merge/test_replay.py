@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -281,6 +282,19 @@ def test_our_own_merge_is_replayed_to_the_byte(folder: Path, tmp_path: Path) -> 
     assert main(["merge", formula, *bound, "-o", str(first), "--dtype", "bf16", "--seed", "7"]) == 0
     assert main(["merge", "--replay", str(first), "--models", str(folder), "-o", str(again)]) == 0
     assert first.read_bytes() == again.read_bytes()
+
+
+@pytest.mark.parametrize("option", ["--dtype=bf16", "--precision=fp64", "--vae=formula", "--text=formula", "--seed=1"])
+def test_a_replay_takes_no_other_settings(option: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = leave(folder, supermerger(folder))
+    assert main(["merge", "--replay", str(file), "--models", str(folder), "--plan", option]) == 2
+    assert f"{option.replace('=', ' ')}: --replay repeats the merge as its recipe has it" in capsys.readouterr().err
+
+
+def test_a_replay_may_let_nan_through(folder: Path) -> None:
+    save_tensors(folder / "deep" / "b.safetensors", {**B, pico.MIDDLE: B[pico.MIDDLE] * math.nan}, {})
+    result = replayed(folder, leave(folder, supermerger(folder)), "--keep-nonfinite")
+    assert result[pico.MIDDLE].isnan().all()
 
 
 def test_a_missing_model_is_named_by_hash_and_can_be_bound_by_hand(

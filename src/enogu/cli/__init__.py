@@ -11,6 +11,7 @@ from enogu import __version__
 from enogu.core.records.errors import Failed, Refused, unknown
 from enogu.core.records.exhaustion import exhausted
 from enogu.core.records.interrupts import held
+from enogu.core.records.printable import printable
 
 VERBS = MappingProxyType(
     {
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return status
     except (Refused, Failed) as error:
         for line in str(error).splitlines():
-            print(f"enogu: {line}", file=sys.stderr)
+            print(f"enogu: {printable(line)}", file=sys.stderr)
         return 2 if isinstance(error, Refused) else 1
     except BrokenPipeError:  # whoever read the output has read enough, as `head` does
         _drop_output()

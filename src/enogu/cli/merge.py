@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from enogu.cli.known_hashes import known_hashes
@@ -28,6 +29,7 @@ EXAMPLE = """examples:
   enogu merge 'mean("pool/*.safetensors")' -o soup.safetensors
   enogu merge '(a + b)/2' a=38942904e9 b=b.safetensors --models models/ -o half.safetensors
   enogu merge --replay theirs.safetensors --models models/ --plan"""
+REPEATED = ("dtype", "precision", "vae", "text", "seed")  # settings that a recipe holds
 HASH = re.compile(r"[0-9a-fA-F]{8,64}")
 
 
@@ -118,6 +120,9 @@ def _config(args: argparse.Namespace) -> MergeConfig:
 
 def _replayed(args: argparse.Namespace) -> tuple[MergeConfig, dict[str, Path]]:
     """Read the recipe of a file and find its models: those that are named by hand, the others by hash."""
+    for name in REPEATED:
+        if (said := getattr(args, name)) != parser().get_default(name):
+            raise Refused(f"--{name} {said}: --replay repeats the merge as its recipe has it; leave the option out")
     replay = read_replay(args.replay)
     told = [f"{replay.origin}'s recipe as a formula:", *replay.config.formula.splitlines()]
     print("\n".join([told[0], *(f"  {line}" for line in told[1:])]), file=sys.stderr)
@@ -130,7 +135,8 @@ def _replayed(args: argparse.Namespace) -> tuple[MergeConfig, dict[str, Path]]:
         print(f"note: {line}", file=sys.stderr)
     left = {name: wanted for name, wanted in replay.models.items() if name not in given}
     files = {**given, **_found(left, args.folders)}
-    return replay.config, {name: files[name] for name in replay.models}
+    config = replace(replay.config, nonfinite="keep") if args.keep_nonfinite else replay.config
+    return config, {name: files[name] for name in replay.models}
 
 
 def _others(given: dict[str, Path], wanted: Mapping[str, Wanted]) -> Iterator[str]:

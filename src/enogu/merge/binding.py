@@ -9,6 +9,7 @@ from enogu.merge.method import Method, Slot, Space
 from enogu.merge.rehearsal import rehearse
 
 SHARES = ("keep", "drop", "outliers")  # options that are shares of 1, in every method that has them
+COUNTS = ("rank",)  # options that count something
 Value: TypeAlias = Union[float, str, Combination, tuple["Value", ...]]  # noqa: UP007 - the name is quoted
 
 
@@ -68,6 +69,8 @@ def read_options(method: Method, numbers: Sequence[float], given: Mapping[str, V
             raise Refused(f"{method.name}(): {name} takes {_kind(method.options[name])}, not {said}")
         if name in SHARES and isinstance(value, float) and not 0.0 <= value <= 1.0:
             raise Refused(f"{method.name}(): {name} is {value:g}; it is a share from 0 to 1: for a fifth write 0.2")
+        if name in COUNTS and isinstance(value, float) and not (value >= 1.0 and value.is_integer()):
+            raise Refused(f"{method.name}(): {name} is {value:g}; it is a whole number from 1 on")
     return {**method.options, **options}
 
 

@@ -15,6 +15,7 @@ from enogu.core.networks.keys import COMPONENTS, NAMES, place
 from enogu.core.networks.layouts import Fit, Layout, find_layout, fits
 from enogu.core.networks.prediction import measured
 from enogu.core.networks.source import Source, open_source
+from enogu.core.records.printable import printable
 from enogu.core.records.progress import Progress, silent
 from enogu.merge.adapters.summary import lines as adapter_lines
 from enogu.merge.adapters.summary import summary, told
@@ -104,7 +105,7 @@ def report(found: dict[str, Any]) -> str:
         for key, value in found["metadata"].items()
         if key.startswith(TOLD) and key not in UNTOLD
     ]
-    return "\n".join([*lines, *(f"  {line}" for line in _tree(found["ancestry"]))])
+    return "\n".join(map(printable, [*lines, *(f"  {line}" for line in _tree(found["ancestry"]))]))
 
 
 def _told_of_component(name: str, part: dict[str, Any]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from enogu.merge.algebra import TOLERANCE, Combination
 from enogu.merge.binding import Value, bind, read_options
 from enogu.merge.blocks import CONVENTIONS, FITS, MIDDLE
 from enogu.merge.method import Method, Space, catalogue
-from enogu.merge.patterns import matching
+from enogu.merge.patterns import matching, unknown_model
 from enogu.merge.presets import is_preset
 from enogu.merge.rules import words_of
 from enogu.merge.syntax import (
@@ -193,7 +193,7 @@ class Meaning:
             names = matching(value, self.models)
             if not names:
                 hint = f'; an option that is a word is named: {words[0]}="{value}"' if words else ""
-                raise Refused(f"{unknown('model', value, self.models)}{hint}")
+                raise Refused(f"{unknown_model(value, self.models)}{hint}")
             yield from (as_combination(name, self.here) for name in names)
         else:
             yield as_combination(value, self.here)

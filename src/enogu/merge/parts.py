@@ -3,11 +3,11 @@
 from collections.abc import Collection, Iterable, Mapping
 
 from enogu.core.networks.keys import place
-from enogu.core.records.errors import unknown
+from enogu.core.records.errors import Refused, unknown
 from enogu.merge.algebra import TOLERANCE, Combination
 from enogu.merge.blocks import BASE, VAE, block_names
 from enogu.merge.meaning import PARTS, Meaning
-from enogu.merge.patterns import is_pattern, matching
+from enogu.merge.patterns import is_pattern, matching, unknown_model
 from enogu.merge.presets import is_preset
 from enogu.merge.syntax import Call, Chain, Expression, Formula, Items, Name, Part, Text, pointed
 
@@ -21,12 +21,13 @@ def models_of(formula: Formula, keys: Mapping[str, Iterable[str]], adapters: Col
     named = named_models(formula, tuple(keys))
     if not named:
         _refuse_unknown(formula, tuple(keys))
+        return ()
     blocks = block_names(key for name in named for key in keys[name])
-    leading = (
-        _lead(Meaning(formula, tuple(keys), blocks, SOME_UNET_KEY, frozenset(adapters)), formula.result)
-        if named
-        else None
-    )
+    try:
+        meaning = Meaning(formula, tuple(keys), blocks, SOME_UNET_KEY, frozenset(adapters))
+        leading = _lead(meaning, formula.result)
+    except RecursionError:
+        raise Refused("too many steps of the formula build on one another; merge in two goes") from None
     return tuple(dict.fromkeys([*([leading] if leading else []), *named]))
 
 
@@ -50,7 +51,7 @@ def _refuse_unknown(formula: Formula, known: tuple[str, ...]) -> None:
         if isinstance(item, Name) and item.name not in steps:
             raise pointed(formula.text, item.at, str(unknown("model", item.name, known)))
         if isinstance(item, Text) and not is_preset(item.text):
-            raise pointed(formula.text, item.at, str(unknown("model", item.text, known)))
+            raise pointed(formula.text, item.at, str(unknown_model(item.text, known)))
 
 
 def spoken(formula: Formula) -> set[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from enogu.core.records.errors import Refused, unknown
+from enogu.core.records.errors import Refused, nearest, unknown
 from enogu.merge.presets import is_preset
 from enogu.merge.syntax import Items, Text, parse
 from enogu.merge.wording import worded
@@ -25,6 +25,13 @@ def matching(pattern: str, models: Iterable[str]) -> list[str]:
     return sorted(name for name in models if fnmatchcase(name, pattern))
 
 
+def unknown_model(text: str, known: Iterable[str]) -> Refused:
+    """Return a refusal for a quoted word that is no model's name, or a pattern that none matches."""
+    if not is_pattern(text):
+        return unknown("model", text, known)
+    return Refused(f"no model matches {text!r}; {nearest(text, known)}")
+
+
 def spelt_out(formula: str, folder: Path, known: Mapping[str, Path | None]) -> tuple[str, dict[str, Path]]:
     """Return a formula whose patterns are lists of names, and the files that were bound to names for it.
 
@@ -40,7 +47,7 @@ def spelt_out(formula: str, folder: Path, known: Mapping[str, Path | None]) -> t
             found |= bound
             names = sorted(bound)
         elif not (names := matching(item.text, known)):
-            raise unknown("model", item.text, known)
+            raise unknown_model(item.text, known)
         one = is_file and (folder / item.text).is_file()  # its name may hold signs of a pattern
         listed = worded(Text(names[0]) if one else Items(tuple(map(Text, names))))
         formula = formula[: item.at] + listed + formula[item.at + len(item.text) + 2 :]

@@ -1,6 +1,6 @@
 """What a merge will do with every tensor, decided from headers alone."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -17,7 +17,7 @@ from enogu.merge.algebra import Combination, Model
 from enogu.merge.blocks import block_names
 from enogu.merge.cautions import cautions
 from enogu.merge.config import POLICIES, MergeConfig
-from enogu.merge.meaning import Meanings
+from enogu.merge.meaning import PARTS, Meanings
 from enogu.merge.objective import Objective, objective
 from enogu.merge.parts import models_of, refuse_idle_parts, spoken
 from enogu.merge.syntax import Formula, parse
@@ -84,6 +84,8 @@ def make_plan(config: MergeConfig, headers: Mapping[str, Header]) -> Plan:
     _same_family(models, headers)
     planner = _Planner(config, formula, models, headers, terms)
     keys = [planner.key(key) for key in dict.fromkeys(k for m in planner.order for k in headers[m].tensors)]
+    if not any(item.action == "merged" or AS_IT_IS in item.why for item in keys):
+        raise Refused("the formula comes to nothing: what it adds it takes away again")
     told = planner.objective(keys)
     marked = tuple(planner.marker(item, told) if place(item.key).fixed == "marker" else item for item in keys)
     warnings = (*cautions(formula), *planner.notes(marked), *told.warnings(headers))
@@ -91,13 +93,15 @@ def make_plan(config: MergeConfig, headers: Mapping[str, Header]) -> Plan:
 
 
 def _same_family(models: tuple[str, ...], headers: Mapping[str, Header]) -> None:
-    first, *others = ({k for k in headers[m].tensors if place(k).component == "unet"} for m in models)
-    for name, other in zip(models[1:], others, strict=True):
+    found = {name: {key for key in headers[name].tensors if place(key).component == "unet"} for name in models}
+    leading, *others = [name for name in models if found[name]] or [""]
+    for name in others:
+        first, other = found[leading], found[name]
         if len(first & other) < FOREIGN * max(len(first), len(other)):
-            one, two = (find_layout(headers[model]) for model in (models[0], name))
+            one, two = (find_layout(headers[model]) for model in (leading, name))
             kinds = f" ({one.name} and {two.name})" if one and two and one != two else ""
             raise Refused(
-                f"{models[0]} and {name} are not of one family{kinds}: their UNets share "
+                f"{leading} and {name} are not of one family{kinds}: their UNets share "
                 f"{len(first & other):,} tensors of {len(first):,} and {len(other):,}"
             )
 
@@ -139,12 +143,21 @@ class _Planner:
             return self._copy(key, holders, chosen, why=spoken)
         needed = set(result.models()) - self.terms.names
         if missing := needed - holders.keys():
+            self._refuse_partial(missing, place(key).component)
             return self._copy(key, holders, next(iter(holders)), why=f"missing from {', '.join(sorted(missing))}")
         self._same_shape(key, {name: holders[name] for name in self.order if name in needed})
         (node, coefficient), *more = result.terms
         if not more and isinstance(node, Model) and coefficient == 1.0:
             return self._copy(key, holders, node.name, why=AS_IT_IS)
         return KeyPlan(key, "merged", _spec(key, first, self.config.dtype), result)
+
+    def _refuse_partial(self, missing: Collection[str], component: str) -> None:
+        """Refuse to blend the UNet of a file that has other components only."""
+        for name in sorted(missing if component == "unet" else ()):
+            parts = {place(key).component for key in self.headers[name].tensors} & PARTS.keys()
+            if component not in parts:
+                taken = ", ".join(f"{name}.{part}" for part in sorted(parts))
+                raise Refused(f"{name} has no UNet, which the formula blends; what it has is {taken or 'unknown'}")
 
     def objective(self, keys: Iterable[KeyPlan]) -> Objective:
         """Return what the UNet's models say that it predicts, the leading one first."""

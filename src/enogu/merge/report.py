@@ -6,6 +6,7 @@ from typing import Any
 
 from enogu.core.networks.header import CODES
 from enogu.core.networks.keys import COMPONENTS, NAMES, place
+from enogu.core.records.printable import printable
 from enogu.merge.plan import AS_IT_IS, KeyPlan, Plan
 
 LONG, MANY = 240, 12  # characters of a value and names of models that a line shows
@@ -57,7 +58,7 @@ def text(plan: Plan) -> str:
     for name in COMPONENTS:
         lines += [f"  {NAMES[name]}: {line}" for line in component(plan, name)]
     lines += [f"  predicts: {plan.objective}"] if plan.objective.told else []
-    return "\n".join([*lines, *(f"warning: {warning}" for warning in plan.warnings)])
+    return "\n".join(map(printable, [*lines, *(f"warning: {warning}" for warning in plan.warnings)]))
 
 
 def component(plan: Plan, name: str) -> list[str]:

@@ -68,10 +68,10 @@ def weights_of(word: str, values: Sequence[Value], options: Mapping[str, Value],
         numbers: Sequence[float] | str = _gradient(values, count)
     else:
         numbers = _numbers(values, untouched=1.0 if words.get("convention") == "comfy" else 0.0, count=count)
-    named = {name: _number(value, name) for name, value in options.items() if name not in BLOCK_OPTIONS}
-    for name in named:
+    for name in options.keys() - set(BLOCK_OPTIONS):
         if not _is_slot(name, (*names, VAE)):
             raise unknown("option of block weights", name, [*BLOCK_OPTIONS, *names])
+    named = {name: _number(value, name) for name, value in options.items() if name not in BLOCK_OPTIONS}
     base = _number(options["base"], "base") if "base" in options else None
     rules = _rules(options.get("rules", ()))
     return block_weights(numbers, here.blocks, base=base, named=named, rules=rules, **words)

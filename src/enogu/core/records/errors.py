@@ -14,7 +14,11 @@ class Failed(RuntimeError):
 
 def unknown(what: str, name: str, known: Iterable[str]) -> Refused:
     """Return a refusal for an unknown name that suggests the nearest known ones."""
+    return Refused(f"unknown {what} {name!r}; {nearest(name, known)}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return which known name was probably meant, or all of them."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
-    return Refused(f"unknown {what} {name!r}; {hint}")
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
