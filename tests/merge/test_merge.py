@@ -231,6 +231,20 @@ def test_a_formula_that_comes_to_nothing_is_refused(formula: str, tmp_path: Path
         merged(tmp_path, formula, {"a": A, "b": B})
 
 
+def test_a_step_is_computed_once_however_often_it_is_used(tmp_path: Path) -> None:
+    steps = [
+        f"x{i + 1} = clamp(0.9*x{i} + 0.1*c, [b, x{i} + 0.2*(c - b), x{i}])" for i in range(30)
+    ]  # else 4**30 calls
+    formula = "\n".join(["x0 = clamp(a, [b, c])", *steps, "x30"])
+    result = merged(tmp_path, formula, {"a": A, "b": B, "c": C}, precision="fp64", dtype="fp32")
+    a, b, c = (models[pico.MIDDLE].double() for models in (A, B, C))
+    value = a.clamp(b.minimum(c), b.maximum(c))
+    for _ in range(30):
+        ends = torch.stack([b, value + 0.2 * (c - b), value])
+        value = (0.9 * value + 0.1 * c).clamp(ends.amin(0), ends.amax(0))
+    torch.testing.assert_close(result[pico.MIDDLE].double(), value, rtol=0, atol=1e-7)
+
+
 def test_steps_that_build_on_one_another_too_deeply_are_refused(tmp_path: Path) -> None:
     steps = [f"x{i + 1} = (x{i} + x{i}) / 2" for i in range(400)]
     with pytest.raises(Refused, match="too many steps"):

@@ -1,12 +1,15 @@
 """What a formula means for one tensor: a linear combination of models and of what methods make of them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from enogu.merge.method import Method
 from enogu.merge.wording import spelt
 
+LONGEST = 10_000  # characters of a call that are written out: steps that build on one another double with each
 TOLERANCE = 1e-6  # coefficients such as 0.1 + 0.2 + 0.7 do not sum to 1 exactly
 
 
@@ -19,15 +22,15 @@ class Model:
 
     @property
     def spelling(self) -> str:
-        """Return the name."""
-        return self.name
+        """Return the name, and whether it is what is added."""
+        return self.name if self.space else f"{self.name}+"
 
     def __str__(self) -> str:
         """Return the name as a maker would write it."""
         return spelt(self.name)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Applied:
     """A method over combinations; equal ones are one and are computed once."""
 
@@ -38,9 +41,10 @@ class Applied:
 
     @cached_property
     def spelling(self) -> str:
-        """Return the call in one exact spelling; terms are ordered by it."""
+        """Return the call in one exact spelling, or the hash of that; terms are ordered by it."""
         parts = [tensor.spelling for tensor in self.tensors] + [f"{k}={v!r}" for k, v in self.options]
-        return f"{self.method.name}({', '.join(parts)})"
+        text = f"{self.method.name}({', '.join(parts)})"
+        return text if len(text) <= LONGEST else f"{self.method.name}#{hashlib.sha256(text.encode()).hexdigest()}"
 
     @cached_property
     def differing(self) -> tuple[str, ...]:
@@ -54,11 +58,24 @@ class Applied:
         names = [node.name for node in [*bases, *others] if isinstance(node, Model)]
         return tuple(names) if len(bases) == 1 and len(names) == 1 + len(others) else ()
 
-    def __str__(self) -> str:
-        """Return the call as a maker would write it."""
+    def __eq__(self, other: object) -> bool:
+        """Compare spellings: field by field would visit a step as often as later ones use it."""
+        return isinstance(other, Applied) and (self.spelling, self.method) == (other.spelling, other.method)
+
+    def __hash__(self) -> int:
+        """Return the hash of the spelling."""
+        return hash(self.spelling)
+
+    @cached_property
+    def _text(self) -> str:
         changed = [(k, v) for k, v in self.options if v != self.method.options[k]]
         options = [f"{k}={v:.6g}" if isinstance(v, float) else f"{k}={v!r}" for k, v in changed]
-        return f"{self.method.name}({', '.join([*map(str, self.tensors), *options])})"
+        text = f"{self.method.name}({', '.join([*map(str, self.tensors), *options])})"
+        return text if len(text) <= LONGEST else f"{self.method.name}(...)"
+
+    def __str__(self) -> str:
+        """Return the call as a maker would write it."""
+        return self._text
 
 
 @dataclass(frozen=True)
@@ -76,8 +93,8 @@ class Adapted:
 
     @property
     def spelling(self) -> str:
-        """Return the adapter and the weight in one exact spelling."""
-        return f"{self.adapter}[{self.weight.spelling}]"
+        """Return the adapter, the weight and how it is seen in one exact spelling."""
+        return f"{self.adapter}[{self.weight.spelling}]{'*' * self.measured}"
 
     def __str__(self) -> str:
         """Return the adapter's name."""
@@ -87,7 +104,7 @@ class Adapted:
 Node = Model | Applied | Adapted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Combination:
     """Coefficients by node, ordered by spelling, so that the order in a formula never changes a byte.
 
@@ -102,6 +119,14 @@ class Combination:
         """Order the terms and drop those that cancel."""
         kept = [(node, value) for node, value in coefficients.items() if value != 0.0]
         return Combination(tuple(sorted(kept, key=lambda term: term[0].spelling)), declared)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare spellings, as calls do."""
+        return isinstance(other, Combination) and (self.spelling, self.declared) == (other.spelling, other.declared)
+
+    def __hash__(self) -> int:
+        """Return the hash of the spelling."""
+        return hash((self.spelling, self.declared))
 
     @property
     def space(self) -> float:
@@ -165,22 +190,35 @@ class Combination:
         text = " ".join(f"{'-' if value < 0.0 else '+'} {_times(abs(value))}{node}" for node, value in ordered)
         return text.removeprefix("+ ") or "0"
 
-    def models(self) -> Iterator[str]:
-        """Yield the name of every model beneath, again for each use."""
+    @cached_property
+    def uses(self) -> Mapping[str, int]:
+        """Return how often each model stands beneath."""
+        found = Counter[str]()
         for node, _ in self.terms:
             if isinstance(node, Model):
-                yield node.name
+                found[node.name] += 1
             elif isinstance(node, Adapted):
-                yield node.adapter
-                yield from node.weight.models()
+                found[node.adapter] += 1
+                found.update(node.weight.uses)
             else:
-                yield from model_names(node.tensors)
+                for tensor in node.tensors:
+                    found.update(tensor.uses)
+        return found
 
+    def models(self) -> Iterator[str]:
+        """Yield the name of every model beneath."""
+        return iter(self.uses)
 
-def model_names(combinations: Iterable[Combination]) -> Iterator[str]:
-    """Yield the names of the models that combinations use."""
-    for combination in combinations:
-        yield from combination.models()
+    @cached_property
+    def shared(self) -> frozenset[Node]:
+        """Return the calls that stand in more than one place beneath."""
+        found, waiting = Counter[Node](), [self]
+        while waiting:
+            for node, _ in waiting.pop().terms:
+                found[node] += 1
+                if isinstance(node, Applied) and found[node] == 1:
+                    waiting.extend(node.tensors)
+        return frozenset(node for node, places in found.items() if isinstance(node, Applied) and places > 1)
 
 
 def _times(value: float) -> str:

@@ -1,7 +1,6 @@
 """From the bytes of the inputs to the bytes of the result, tensor by tensor and piece by piece."""
 
 import math
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -72,8 +71,7 @@ class Computation:
     def evaluation(self, item: KeyPlan) -> Evaluation:
         """Return what computes a tensor of which no method must see all first."""
         config = self.plan.config
-        names = Counter(item.result.models())
-        repeated = frozenset(name for name, uses in names.items() if uses > 1)
+        repeated = frozenset(name for name, uses in item.result.uses.items() if uses > 1)
         dtype = PRECISION[config.precision]
         return Evaluation(
             item.key,
@@ -81,6 +79,7 @@ class Computation:
             dtype,
             config.seed,
             repeated=repeated,
+            shared=item.result.shared,
             surveys=self.surveys,
             scratch=self.scratch,
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from enogu.core.networks.direct import BLOCK_BYTES, BLOCKS, BlockWriter, DirectFile, room, room_for
 from enogu.core.networks.folder import files_of
-from enogu.merge.algebra import Adapted, Applied, Combination
+from enogu.merge.algebra import Adapted, Applied, Combination, Node
 from enogu.merge.computation import PIECE, Computation, one_thread_each
 from enogu.merge.engine import memory_for
 from enogu.merge.evaluate import Cut, cuts, surveying, unit
@@ -89,17 +89,21 @@ def peak_bytes(plan: Plan, threads: int) -> int:
 def _at_work(item: KeyPlan) -> int:
     """Return what one thread holds of a tensor: the elements that stay together, once per value, and candidates."""
     together = min(max(unit(item.result, item.spec.shape), PIECE), max(math.prod(item.spec.shape), 1))
-    values = max(_values(item.result), 1)
+    values = max(_values(item.result, set()), 1)
     candidates = math.prod(item.spec.shape) // 64 * values  # of a selection: what a bracket and a sample hold
     return WIDE * (together * (values + 6) + candidates)
 
 
-def _values(combination: Combination) -> int:
-    """Return how many values are held at once."""
-    return sum(
-        sum(map(_values, node.tensors)) if isinstance(node, Applied) else 1 + isinstance(node, Adapted)
-        for node, _ in combination.terms
-    )
+def _values(combination: Combination, seen: set[Node]) -> int:
+    """Return how many values are held at once; `seen` are calls whose result is there."""
+    count = 0
+    for node, _ in combination.terms:
+        if isinstance(node, Applied) and node not in seen:
+            seen.add(node)
+            count += sum(_values(tensor, seen) for tensor in node.tensors)
+        else:
+            count += 1 + isinstance(node, Adapted)
+    return count
 
 
 def _calls(combination: Combination) -> bool:
@@ -107,7 +111,7 @@ def _calls(combination: Combination) -> bool:
 
 
 def _surveys(plan: Plan) -> bool:
-    return any(True for item in plan.kept.values() for _ in surveying(item.result))
+    return any(surveying(item.result) for item in plan.kept.values())
 
 
 def _read_rates(path: Path) -> tuple[float, float]:

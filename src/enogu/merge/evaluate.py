@@ -4,6 +4,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ class Cut:
     start: int
     stop: int
     readers: Mapping[str, Input]
+    results: dict[Node, Tensor] = field(default_factory=dict, compare=False)  # of calls that stand in several places
     _widened: dict[str, Tensor] = field(default_factory=dict, compare=False)
 
     def read(self, model: str, key: str) -> Tensor:
@@ -95,10 +97,12 @@ class Evaluation:
     dtype: torch.dtype
     seed: int
     repeated: frozenset[str] = frozenset()  # models that the formula reads more than once
+    shared: frozenset[Node] = frozenset()  # calls that stand in more than one place
     surveys: Mapping["Asked", Any] = field(default_factory=dict)
     measured: dict[Node, Any] = field(default_factory=dict)
     mixtures: dict[Node, Combination] = field(default_factory=dict)  # that linear methods make of what they measured
     scratch: Scratch = field(default_factory=Scratch)
+    _visited: set[Node] = field(default_factory=set)
 
     def value(self, combination: Combination, cut: Cut) -> Tensor:
         """Return a combination's elements, flat, in memory that nobody else holds."""
@@ -132,8 +136,9 @@ class Evaluation:
         for node, _ in combination.terms:
             if isinstance(node, Adapted):
                 self._measure_adapted(node, cuts)
-            if not isinstance(node, Applied) or node in self.measured:
+            if not isinstance(node, Applied) or node in self._visited:
                 continue
+            self._visited.add(node)
             for tensor in node.tensors:
                 self.measure(tensor, cuts)
             if node.method.measure is not None:
@@ -180,6 +185,13 @@ class Evaluation:
         if isinstance(node, Adapted):
             weight, squares = self.value(node.weight, cut), self.measured.get(node, {})
             return self._adapter(node, cut).at(self.key, weight, cut.start, squares=squares)
+        if node not in self.shared:
+            return self._called(node, cut)
+        if node not in cut.results:
+            cut.results[node] = self._called(node, cut)
+        return cut.results[node]
+
+    def _called(self, node: Applied, cut: Cut) -> Tensor:
         tensors = self._arguments(node, cut)
         lent: dict[str, Any] = {}
         if "measured" in node.method.wants:
@@ -242,16 +254,18 @@ def asked(node: Applied) -> Asked:
     return node.method, node.tensors
 
 
-def surveying(combination: Combination) -> Iterator[Applied]:
-    """Yield the calls of a combination that survey all tensors, innermost first."""
+@cache
+def surveying(combination: Combination) -> tuple[Applied, ...]:
+    """Return the calls of a combination that survey all tensors, innermost first."""
+    found: list[Applied] = []
     for node, _ in combination.terms:
         if isinstance(node, Applied):
-            for tensor in node.tensors:
-                yield from surveying(tensor)
-            if node.method.survey is not None:
-                yield node
+            found += [each for tensor in node.tensors for each in surveying(tensor)]
+            found += [node] if node.method.survey is not None else []
+    return tuple(dict.fromkeys(found))
 
 
+@cache
 def unit(combination: Combination, shape: tuple[int, ...]) -> int:
     """Return how many elements must stay together for every method of a combination."""
     result = 1
@@ -277,6 +291,7 @@ def _adds(*parts: Tensor) -> bool:
     return all(part.itemsize > 1 for part in parts)  # torch adds no 8-bit floats
 
 
+@cache
 def must_measure(combination: Combination) -> bool:
     """Return whether a method of a combination sees the whole tensor first."""
     return any(

@@ -99,12 +99,14 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(listed) if len(listed) <= 4 else f"{len(listed)} others"
 
 
-def _all(combination: Combination) -> Iterator[Combination]:
-    yield combination
-    for node, _ in combination.terms:
-        if isinstance(node, Applied):
-            for tensor in node.tensors:
-                yield from _all(tensor)
+def _all(combination: Combination) -> Iterable[Combination]:
+    found = {combination: None}
+    waiting = [combination]
+    while waiting:
+        tensors = [each for node, _ in waiting.pop().terms if isinstance(node, Applied) for each in node.tensors]
+        waiting += [each for each in tensors if each not in found]
+        found |= dict.fromkeys(tensors)
+    return found
 
 
 def _cosine(one: Tensor, other: Tensor) -> float:
