@@ -10,7 +10,7 @@ from enogu.merge.algebra import Applied, Combination, Model
 from enogu.merge.plan import Plan
 from enogu.merge.samples import Samples
 
-SHOWN = 6  # names that a warning lists
+SHOWN = 6  # names that a warning lists, and pairs that are warned of
 STRANGERS = 0.8  # fine-tunes of one model stay above this cosine; models that share none are near 0
 SAME = 1e-2  # relative difference below which two parts are one part in two dtypes
 
@@ -18,7 +18,10 @@ SAME = 1e-2  # relative difference below which two parts are one part in two dty
 def likeness(plan: Plan, samples: Samples) -> Iterator[str]:
     """Yield what the weights themselves warn of."""
     rows = {part: {name: _row(found) for name, found in models.items()} for part, models in samples.items()}
-    yield from _relations(plan, rows["unet"])
+    relations = list(_relations(plan, rows["unet"]))
+    yield from relations[:SHOWN]
+    if len(relations) > SHOWN:
+        yield f"{len(relations) - SHOWN} other pairs of models call for the same warnings"
     yield from _twins(plan, rows["unet"])
     for part in (*TEXT_ENCODERS, "vae"):
         yield from _differing(plan, part, rows[part])
