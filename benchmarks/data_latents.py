@@ -20,6 +20,7 @@ from types import MappingProxyType
 
 import numpy as np
 import polars as pl
+from xxhash import xxh3_64_intdigest
 
 from enogu.captions.ragged import RaggedWriter
 from enogu.captions.rules import Rules, to_plain
@@ -94,7 +95,7 @@ def started_case(args: argparse.Namespace) -> Iterator[Row]:
     yield "from launch: PyTorch and the stage imported", since(), ""
     Tuner(config, load(files("enogu") / EMBEDDED["model"]["mini-sd1"]), "cpu")
     yield "the mini networks and their optimizer", since(), ""
-    data = LatentSet(args.folder, held_out=HELD_OUT, seed=0)
+    data = LatentSet(Shards(args.folder), held_out=HELD_OUT, seed=0)
     size = (args.folder / "index.parquet").stat().st_size / 1e6
     yield f"{args.pictures:,} records opened ({size:,.0f} MB of index), {HELD_OUT:,} held out", since(), ""
     captions = reader(args.folder / "captions", 0)
@@ -195,18 +196,22 @@ def write_npz(path: Path, latents: np.ndarray) -> None:
     np.savez(path, latents=latents, original_size=size, crop_ltrb=np.array([0, 0, *size]))
 
 
+def _checksums_of_holes(nbytes: np.ndarray) -> np.ndarray:
+    sizes, which = np.unique(nbytes, return_inverse=True)
+    return np.array([xxh3_64_intdigest(bytes(size)) for size in sizes.tolist()], np.uint64)[which]
+
+
 def write_index(folder: Path, count: int) -> None:
     """Write an index, and its shards of 1 GB as files full of holes."""
     widths, heights = sizes(count)
     shapes = Buckets(area=1024 * 1024).assign(widths, heights)
     nbytes = CHANNELS * 2 * shapes[:, 0].astype(np.int64) * shapes[:, 1] // 64
-    rng = np.random.default_rng(0)
     columns = {
         "post": np.arange(count),
         "width": shapes[:, 0],
         "height": shapes[:, 1],
         "nbytes": nbytes,
-        "checksum": rng.integers(1 << 63, size=count, dtype=np.uint64),
+        "checksum": _checksums_of_holes(nbytes),
         "original_width": widths,
         "original_height": heights,
     }

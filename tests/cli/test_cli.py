@@ -14,12 +14,14 @@ import pytest
 
 import enogu.cli
 from enogu.cli import main
+from enogu.cli.console import Console, remarks
 from enogu.cli.demo import RECIPE, TIMES, learnt
 from enogu.cli.plan import shown
 from enogu.cli.progress import ProgressLine, duration, pace_text
 from enogu.cli.schedule import Schedule
 from enogu.cli.table import table
 from enogu.core.records.errors import Failed, Refused
+from enogu.recipe.done import Done
 from enogu.recipe.plan import plan
 from enogu.recipe.reading import read
 from tests import pretend
@@ -137,6 +139,25 @@ def test_a_plan_tells_what_reads_what(tmp_path):
         ["read.r", "to", "do", "draw.a"],
     ]
     assert text.endswith(f"in {tmp_path / 'enogu-work' / 'r'}")
+
+
+def test_the_end_of_a_stage_tells_its_notes_its_warnings_and_what_was_skipped(capsys):
+    summary = {
+        "posts": 1200,
+        "notes": ["no post has 'smlie'"],
+        "warnings": [f"{number} is idle" for number in range(7)],
+        "skipped": {"empty": 2, "missing": 1000},
+    }
+    record = {"id": "posts.a", "kind": "posts", "name": "a", "hash": "", "seconds": 3.0, "started": ""}
+    Console(Schedule({})).ends(Done(**record, summary=summary, inputs={}, settings={}, outputs={}))
+    assert capsys.readouterr().err.splitlines() == [
+        "posts.a: done in 3.0 s (posts 1,200)",
+        "posts.a: note: no post has 'smlie'",
+        *(f"posts.a: warning: {number} is idle" for number in range(5)),
+        "posts.a: and 2 more warnings",
+        "posts.a: skipped 1,002: missing 1,000, empty 2",
+    ]
+    assert list(remarks({"notes": [], "warnings": [], "skipped": {}})) == []
 
 
 def test_what_was_learnt_is_a_table():

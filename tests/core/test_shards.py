@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from xxhash import xxh3_64_intdigest
 
-from enogu.core.records.errors import Refused
+from enogu.core.records.errors import Failed, Refused
 from enogu.core.records.journal import SCHEMA, Entry
 from enogu.core.records.shards import Shards, ShardWriter
 
@@ -115,6 +115,20 @@ def test_every_flipped_byte_is_found(tmp_path: Path) -> None:
             assert path.name in problem
         path.write_bytes(data)
     assert Shards(tmp_path).verify() == []
+
+
+def test_a_record_that_is_not_what_was_written_is_not_read(tmp_path: Path) -> None:
+    finished(tmp_path, range(9))
+    path = min(tmp_path.glob("shard-*.bin"))
+    data, rows = path.read_bytes(), Shards(tmp_path).columns("shard")["shard"].to_list()
+    mine = np.array([row for row, shard in enumerate(rows) if shard == path.name])
+    last = len(data) // len(mine) * (len(mine) - 1)
+    for broken in (data[:-1] + bytes([data[-1] ^ 1]), data[:-1]):
+        path.write_bytes(broken)
+        shards = Shards(tmp_path)
+        assert len(shards.read(mine[:-1])) == len(mine) - 1
+        with pytest.raises(Failed, match=rf"{path.name}: the record at byte {last} .*enogu latents verify {tmp_path}"):
+            shards.read(mine)
 
 
 def test_missing_and_short_shards_are_found(tmp_path: Path) -> None:

@@ -274,3 +274,22 @@ def test_a_killed_audit_goes_on_behind_what_it_kept(tmp_path, monkeypatch):
     looks.clear()
     posts = posts[1:]  # another selection: nothing of it is taken over
     assert run()["width"].to_list() == list(range(21, 30))
+
+
+def test_what_was_unfit_is_looked_at_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("enogu.posts.audit.QUEUED", 4)
+    for number in (0, 1, 3, 8, 9):
+        draw(tmp_path / f"{number}.png", 20 + number, 30)
+    posts = pl.DataFrame({"id": range(10), "image": [f"{number}.png" for number in range(10)]})
+    run = lambda: audit(posts, tmp_path, LIMITS, executor=Threads(1), progress=silent, keep=tmp_path / "audit")  # noqa: E731
+    assert run().filter(reason="missing")["id"].to_list() == [2, 4, 5, 6, 7]
+    for number in (2, 4, 5, 6):
+        draw(tmp_path / f"{number}.png", 20 + number, 30)
+    looks = []
+    monkeypatch.setattr("enogu.posts.audit.look", lambda *args: looks.append(args[1]) or look(*args))
+    found = run()
+    assert looks == ["2.png", "4.png", "5.png", "6.png", "7.png"]
+    assert found["width"].to_list() == [20, 21, 22, 23, 24, 25, 26, 0, 28, 29]
+    assert found.filter(reason="missing")["id"].to_list() == [7]
+    kept = pl.read_parquet(tmp_path / "audit" / "*.parquet")
+    assert kept.select("image", "width", "reason").equals(found.select("image", "width", "reason"))

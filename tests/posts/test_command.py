@@ -25,6 +25,28 @@ def test_count_of_a_finished_stage_is_its_own_funnel(booru, freeze, capsys):
     assert counted["rating"] == {"general": summary["posts"]}
 
 
+@pytest.mark.parametrize("way", ["count", "stats"])
+def test_the_first_line_says_which_posts_are_counted(booru, freeze, capsys, way):
+    folder, _ = freeze(booru, score_min=0)
+
+    def first(*given):
+        assert main(["posts", way, *map(str, given)]) == 0
+        return capsys.readouterr().out.splitlines()[0]
+
+    assert first(booru) == first(booru, "smile") == f"of the posts of {booru}:"
+    assert first(folder) == f"as {folder} chose them:"
+    assert first(folder, "smile") == f"of all posts that {folder} has read, chosen or not:"
+
+
+def test_a_finished_stage_finds_its_lists_from_any_folder(booru, freeze, tmp_path, capsys, monkeypatch):
+    (tmp_path / "list.txt").write_text("3\n")
+    monkeypatch.chdir(tmp_path)
+    folder, _ = freeze(booru, config={"opt_out": "list.txt"})
+    monkeypatch.chdir(booru)
+    assert main(["posts", "count", str(folder), "smile", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["funnel"]["not opted out"] == 19
+
+
 def test_show_prints_posts_by_id(booru, capsys):
     assert main(["posts", "show", str(booru), "4", "2", "--json"]) == 0
     first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
@@ -37,6 +59,8 @@ def test_mistakes_are_refused_in_one_line(booru, tmp_path, capsys):
         (["count", str(tmp_path / "nowhere")], "there is no"),
         (["count", str(booru), "--where", "rating = ["], "is not TOML"),
         (["count", str(booru), "--where", "scoremin = 3"], "did you mean 'score_min'"),
+        (["count", str(booru), "scroe:>3"], "enogu: query: unknown column 'scroe'; did you mean 'score:'?"),
+        (["stats", str(booru), "scroe:>3"], "enogu: query: unknown column 'scroe'; did you mean 'score:'?"),
         (["show", str(booru), "99"], "no post 99"),
     ):
         assert main(["posts", *arguments]) == 2

@@ -137,6 +137,15 @@ def test_a_list_from_the_recipe_is_read_and_must_be_there(booru, tmp_path, freez
         freeze(booru, config={"opt_out": str(tmp_path / "list.txt")})
 
 
+def test_a_list_may_begin_with_a_mark_and_must_be_text(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("danbooru 3\n4\n", encoding="utf-8-sig")
+    assert read_list(path) == {("danbooru", 3), ("", 4)}
+    path.write_bytes("3  # Müller\n".encode("latin-1"))
+    with pytest.raises(Refused, match=r"list\.txt: not a list of posts in UTF-8 \(byte 7\); save it as UTF-8"):
+        read_list(path)
+
+
 def test_a_folder_without_stages_is_refused(tmp_path):
     write_json(tmp_path / "posts.json", {})
     with pytest.raises(Refused, match="no work folder"):

@@ -80,6 +80,26 @@ def test_an_empty_selection_is_refused_with_the_funnel(booru, freeze):
         freeze(booru, score_min=1000)
 
 
+def test_where_ratings_leave_none_the_refusal_says_what_there_is(tmp_path, freeze):
+    source = tmp_path / "pictures"
+    for number in (1, 2):
+        draw(source / f"{number}.png", seed=number)
+        (source / f"{number}.txt").write_text("1girl, smile")
+    remedy = r'in: 2 unknown; name .* where = \{ rating = \["general", "unknown"\] \}'
+    with pytest.raises(Refused, match=remedy):
+        freeze(source)
+    assert freeze(source, rating=("general", "unknown"))[1]["posts"] == 2
+
+
+def test_images_that_were_put_there_since_a_refusal_are_found(booru, tmp_path, freeze):
+    (tmp_path / "images").mkdir()
+    with pytest.raises(Refused, match="every image is unfit"):
+        freeze(booru, config={"images": str(tmp_path / "images")})
+    for picture in booru.glob("*.png"):
+        picture.rename(tmp_path / "images" / picture.name)
+    assert freeze(booru, config={"images": str(tmp_path / "images")})[1]["posts"] == 20
+
+
 def test_images_looked_for_in_the_wrong_place_are_refused_with_the_remedy(booru, tmp_path, freeze):
     with pytest.raises(Refused, match=r"1\.png \(missing\): check posts\.images"):
         freeze(booru, config={"images": str(tmp_path)})

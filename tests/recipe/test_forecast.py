@@ -1,6 +1,9 @@
 """Before a run: what is done, what is foretold, what a maker should know."""
 
+import pytest
+
 from enogu.recipe.cautions import cautions
+from enogu.recipe.done import Done, write_done
 from enogu.recipe.forecast import forecast
 from enogu.recipe.kinds import KINDS
 from enogu.recipe.ledger import append
@@ -30,6 +33,44 @@ def test_times_come_from_the_median_of_finished_runs(tmp_path):
     lost = [("booru.x", "KeyboardInterrupt", 100, 0), ("captions.c", "done", None, 7)]
     times = foretold(tmp_path, *runs, *lost)
     assert {id: one.seconds for id, one in times.items()} == {"booru.a": 60.0, "posts.b": None, "captions.c": None}
+
+
+def trained(tmp_path, phases, start="mini"):
+    """Return what is foretold of a training on 150 posts."""
+    path = tmp_path / "r.toml"
+    path.write_text(
+        BOORU.replace("300", "150")
+        + '[models]\nmini = "mini-sd1"\n[latents.l]\nposts = "b"\nmodel = "mini"\n[train.s]\n'
+        + 'start = "mini"\nlatents = ["l"]\ncaptions = "c"\nphases = [{ images = 1000, lr = { unet = 1e-4 } }]\n'
+        + f'[train.t]\nstart = "{start}"\nlatents = ["l"]\ncaptions = "c"\nvalidation = 64\nphases = [{phases}]\n'
+    )
+    found = plan(read(path, kinds=KINDS))
+    return found, next(one for one in forecast(found) if one.id == "train.t")
+
+
+@pytest.mark.parametrize(
+    ("phases", "images", "steps"),
+    [
+        ("{ epochs = 10, lr = { unet = 1e-4 } }", 864, 54),  # 150 posts, 64 of them held out; whole batches of 16
+        ("{ epochs = 10, batch = 4, lr = { unet = 1e-4 } }", 860, 215),
+        ("{ images = 1500, lr = { unet = 1e-4 } }, { epochs = 0.01, lr = { unet = 1e-4 } }", 1520, 95),
+    ],
+)
+@pytest.mark.parametrize("start", ["mini", "s"])
+def test_a_training_is_foretold_as_the_loop_will_count_it(tmp_path, phases, images, steps, start):
+    told = trained(tmp_path, phases, start)[1]
+    assert (told.images, told.steps) == (images, steps)
+
+
+def test_a_finished_training_tells_what_it_was(tmp_path):
+    phases = "{ epochs = 10, lr = { unet = 1e-4 } }"
+    task = trained(tmp_path, phases)[0].tasks["train.t"]
+    record = {"id": "train.t", "kind": "train", "name": "t", "hash": task.hash, "seconds": 1.0, "started": ""}
+    task.folder.mkdir(parents=True)
+    summary = {"images": 832, "updates": 52, "pictures": {"l": 83}}
+    write_done(task.folder, Done(**record, summary=summary, inputs={}, settings={}, outputs={}))
+    told = trained(tmp_path, phases)[1]
+    assert (told.state, told.images, told.steps) == ("done", 832, 52)
 
 
 def test_pictures_that_were_trained_on_are_not_held_out(recipe, tmp_path):

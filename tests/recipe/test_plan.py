@@ -4,6 +4,7 @@ import pytest
 
 from enogu.core.records.errors import Refused
 from enogu.recipe.plan import plan
+from enogu.recipe.reading import read
 
 TEXT = """
 [models]
@@ -85,6 +86,37 @@ def test_a_source_is_known_by_its_content_and_a_folder_by_its_name(recipe, tmp_p
     folder = hashes(recipe(text))
     (tmp_path / "dump" / "image").write_text("more")
     assert hashes(recipe(text)) == folder
+
+
+def test_lists_and_tables_of_posts_lie_beside_the_recipe_and_count_by_content(tmp_path):
+    path = tmp_path / "r.toml"
+    lines = '[recipe]\nname = "r"\n[posts.a]\nsource = "dump.jsonl"\n'
+    (tmp_path / "dump.jsonl").write_text("{}")
+    path.write_text(lines)
+    plain = hashes(read(path))
+    for name in ("aliases", "implications", "opt_out"):
+        path.write_text(f'{lines}{name} = "list"\n')
+        with pytest.raises(Refused, match=r"r\.toml: posts\.a: .*list: there is no such file"):
+            plan(read(path))
+        (tmp_path / "list").write_text("1\n")
+        first = hashes(read(path))
+        (tmp_path / "list").write_text("1\n2\n")
+        assert len({plain["posts.a"], first["posts.a"], hashes(read(path))["posts.a"]}) == 3
+        (tmp_path / "list").unlink()
+
+
+def test_words_of_captions_that_there_are_not_are_refused_before_any_work(tmp_path):
+    path = tmp_path / "r.toml"
+    lines = '[recipe]\nname = "r"\n[booru.a]\n[posts.b]\nbooru = "a"\n[captions.c]\nposts = "b"\n'
+    path.write_text(lines + 'quality = "kohku"\n')
+    with pytest.raises(Refused, match=r"r\.toml: captions\.c: .*captions\.quality 'kohku'; did you mean 'kohaku'"):
+        plan(read(path))
+    path.write_text(lines + 'rating = "kohku"\n')
+    with pytest.raises(Refused, match=r"captions\.rating 'kohku'; did you mean 'kohaku'"):
+        plan(read(path))
+    path.write_text(lines + 'year = "mine"\nwords = "words.toml"\n')
+    (tmp_path / "words.toml").write_text('[year.mine]\nof = "year"\nsteps = [{ word = "old" }]\n')
+    assert plan(read(path))
 
 
 def test_a_model_must_be_there_and_be_the_one(recipe, tmp_path):

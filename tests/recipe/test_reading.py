@@ -50,6 +50,8 @@ def test_seed_and_text_come_from_the_recipe_unless_given(recipe):
         ("[draw.a]\ncount = true", "recipe.toml: draw.a.count: expected a whole number, got True"),
         ("[draw.a]\ncount = 1.5", "recipe.toml: draw.a.count: expected a whole number, got 1.5"),
         ("[draw.a]\nink = 'x'", "recipe.toml: draw.a.ink: expected a number, got 'x'"),
+        ("[draw.a]\nink = inf", "recipe.toml: draw.a.ink = inf: give a finite number"),
+        ("[draw.a]\nink = nan", "recipe.toml: draw.a.ink = nan: give a finite number"),
         ("[draw.a]\nsize = [1]", "recipe.toml: draw.a.size: expected 2 values, got 1"),
         ("[draw.a]\nsize = [1, 'x']", "recipe.toml: draw.a.size[1]: expected a whole number, got 'x'"),
         ("[draw.a]\npaper = 'crean'", "recipe.toml: draw.a.paper: unknown value 'crean'; did you mean 'cream'?"),
@@ -163,11 +165,20 @@ def test_settings_of_the_command_line(recipe):
         ("draw.a.count.x=3", "'x' lies below a value that is no table"),
         ("bake.b.phases.2.rate=1", "'2' is not one of the 1 places"),
         ("draw.a.cuont=3", "did you mean 'count'?"),
+        (
+            "bake.bb.phases.0.rate=1",
+            "recipe.toml: --set bake.bb.phases.0.rate=1: unknown stage 'bake.bb'; did you mean",
+        ),
+        ("look.l.models=['m']", "unknown stage 'look.l'; known: bake.b, draw.a"),
     ],
 )
 def test_a_setting_that_fits_nowhere(recipe, setting, message):
     text = "[draw.a]\ncount = 1\n[bake.b]\nstart = 'm'\nphases = [{ rate = 1.0 }]\n[models]\nm = 'mini-sd1'"
     assert message in refusal(recipe, text, settings=(setting,))
+
+
+def test_a_setting_below_a_value_that_should_be_stages(recipe):
+    assert "unknown stage 'draw.a'; known: none" in refusal(recipe, "[look]", settings=("look=3", "draw.a.count=1"))
 
 
 def test_the_real_kinds_lead_somewhere():

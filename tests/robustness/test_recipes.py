@@ -126,10 +126,10 @@ def test_a_work_folder_that_is_a_file(tmp_path, capsys):
     path = tmp_path / "r.toml"
     path.write_text(HEAD + "[booru.b]\nposts = 1")
     (tmp_path / "work").write_text("")
-    assert main(["run", str(path), "--work", str(tmp_path / "work")]) == 1
-    said = capsys.readouterr().err.splitlines()
-    assert "work" in said[-1]
-    assert "Traceback" not in "\n".join(said)
+    for verb in ("plan", "run"):
+        assert main([verb, str(path), "--work", str(tmp_path / "work")]) == 2
+        remedy = "a file; give the work folder, or a name for a new one"
+        assert capsys.readouterr().err == f"enogu: --work {tmp_path / 'work'}: {remedy}\n"
 
 
 def test_a_merge_of_a_checkpoint_on_the_way_is_planned_before_there_is_one(tmp_path, capsys):

@@ -79,7 +79,7 @@ def latents(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train(start: Path, latents: Path) -> Callable[..., Path]:
     """Return a function that trains into a folder."""
 
-    def go(config: TrainConfig, out: Path, progress: Progress = silent) -> Path:
+    def go(config: TrainConfig, out: Path, progress: Progress = silent, *, latents: Path = latents) -> Path:
         inputs = {"start": {"base": start}, "latents": {"low": latents}, "captions": {"c": Path()}}
         run(config, Job(out=out, inputs=inputs, progress=progress), plan=plan, reader=lambda folder, seed: Words())
         return out / "model.safetensors"

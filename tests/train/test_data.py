@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from enogu.core.records.journal import Entry
-from enogu.core.records.shards import ShardWriter
+from enogu.core.records.shards import Shards, ShardWriter
 from enogu.train.data import LatentSet
 
 MARGIN = 32  # pixels: five places along each side
@@ -22,7 +22,7 @@ def wide(tmp_path: Path) -> LatentSet:
     writer = ShardWriter(tmp_path)
     writer.append(entries, [record] * 9)
     writer.finish(writer.stored())
-    return LatentSet(tmp_path, held_out=1, seed=0)
+    return LatentSet(Shards(tmp_path), held_out=1, seed=0)
 
 
 def test_every_epoch_crops_anew_and_the_same_epoch_alike(wide: LatentSet) -> None:

@@ -1,9 +1,12 @@
 """Training: exact resume, frozen parts, curves that begin before the first update, and the loss itself."""
 
 import json
+import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ import torch
 
 from enogu.core.networks.checkpoint import TEXT, UNET, VAE, Checkpoint, build, load
 from enogu.core.records.errors import Failed, Refused
+from enogu.core.records.shards import Shards
 from enogu.train.average import Average
 from enogu.train.config import Phase, Rates, TrainConfig
 from enogu.train.objective import Objective, draw
@@ -146,6 +150,82 @@ def test_rates_follow_their_schedule(schedule: str, done: int, factor: float) ->
 def test_a_phase_without_a_length_is_refused() -> None:
     with pytest.raises(Refused, match="images or epochs"):
         Phase(name="endless", lr=Rates(unet=1))
+
+
+def test_a_phase_that_trains_nothing_is_refused() -> None:
+    with pytest.raises(Refused, match="unet and te are 0"):
+        Rates()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "wanted"),
+    [
+        ("validation", -1, "the number of posts to hold out, or 0 for none"),
+        ("ema_images", -1, "at least 0"),
+        ("validate_images", -5, "at least 0"),
+        ("batch", 0, "at least 1"),
+        ("clip_skip", 0, "at least 1"),
+        ("gamma", -2.0, "a finite number above 0"),
+        ("gamma", math.nan, "a finite number above 0"),
+        ("clip_norm", math.inf, "a finite number"),
+        ("weight_decay", math.nan, "a finite number"),
+        ("betas", (0.9, 1.0), "two numbers from 0 to below 1"),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_refused_with_its_field(field: str, value: Any, wanted: str) -> None:
+    with pytest.raises(Refused, match=rf"^{field} = .*; give {wanted}$"):
+        replace(config(LOW), **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("images", -8), ("epochs", -1.0), ("batch", -1), ("warmup_images", -4), ("final", 2.0)]
+)
+def test_a_phase_of_senseless_numbers_is_refused(field: str, value: float) -> None:
+    with pytest.raises(Refused, match=f"{field} = "):
+        replace(LOW, **{field: value})
+
+
+@pytest.mark.parametrize("rate", [-1e-4, math.inf, math.nan])
+def test_a_rate_that_is_none_is_refused(rate: float) -> None:
+    with pytest.raises(Refused, match=r"^te = "):
+        Rates(unet=1e-4, te=rate)
+
+
+def test_no_model_with_values_that_are_not_finite_is_saved(train: Train, tmp_path: Path) -> None:
+    wild = replace(config(replace(LOW, lr=Rates(unet=1e38), images=8)), ema_images=0, validation=0, dtype="fp16")
+    with pytest.raises(Failed, match=r"after 8 images model\.\S+ holds values that are not finite in fp16.*lower lr"):
+        train(wild, tmp_path)
+    assert not list(tmp_path.rglob("0*.safetensors"))
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(("posts", "held_out"), [(4, 0), (20, 2), (150, 15), (640, 64), (100_000, 64)])
+def test_by_default_a_tenth_is_held_out_at_most(posts: int, held_out: int) -> None:
+    assert replace(config(LOW), validation=None).held_out(posts) == held_out
+    assert replace(config(LOW), validation=7).held_out(posts) == 7
+
+
+def test_a_set_that_is_too_small_to_hold_out_any_is_trained_without_validation(
+    train: Train, tmp_path: Path, latents: Path
+) -> None:
+    few = tmp_path / "few"
+    shutil.copytree(latents, few)
+    shards = Shards(few)
+    shards.forget(shards.columns("shard", "offset")[4:])
+    train(replace(config(LOW), validation=None), tmp_path / "out", latents=few)
+    points = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    assert not any("val_loss" in point for point in points)
+
+
+def test_rotten_latents_are_not_trained_on(train: Train, tmp_path: Path, latents: Path) -> None:
+    rotten = tmp_path / "rotten"
+    shutil.copytree(latents, rotten)
+    (shard,) = rotten.glob("shard-*.bin")
+    data = bytearray(shard.read_bytes())
+    data[700:708] = bytes(8)
+    shard.write_bytes(data)
+    with pytest.raises(Failed, match=rf"{shard.name}: the record at byte 512 .*`enogu latents verify.*repair`"):
+        train(config(replace(LOW, images=32)), tmp_path / "out", latents=rotten)
 
 
 def test_holding_out_everything_is_refused(train: Train, tmp_path: Path) -> None:

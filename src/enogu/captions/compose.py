@@ -120,6 +120,15 @@ def numbers(posts: pl.LazyFrame, everyone: pl.LazyFrame, config: CaptionsConfig)
     return told.select("id", *columns).collect(engine="streaming")
 
 
+def foresee(config: CaptionsConfig, models: Mapping[str, Path], *, family: str) -> None:
+    """Refuse tables of words that there are not."""
+    for kind in TABLED:
+        if name := getattr(config, kind):
+            table(kind, name, config.words)
+    if config.rating:
+        rating_table(config.rating, config.words)
+
+
 def batches(posts: pl.LazyFrame) -> Iterator[pl.DataFrame]:
     """Yield posts a batch at a time."""
     for batch in posts.collect_batches(chunk_size=BATCH, maintain_order=True):

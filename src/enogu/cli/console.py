@@ -1,13 +1,16 @@
 """What a run shows on stderr: a line per stage, and one progress line."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from enogu.cli.progress import ProgressLine, duration
 from enogu.cli.schedule import Schedule
 from enogu.core.records.progress import Progress
 from enogu.recipe.done import Done
 from enogu.recipe.plan import Task
+
+SHOWN = 5  # remarks of one kind; the record of the stage has them all
 
 
 class Console:
@@ -40,6 +43,8 @@ class Console:
         self._schedule.ended(done.id, done.seconds)
         counts = ", ".join(f"{key} {value:,}" for key, value in done.summary.items() if type(value) is int)
         self._say(f"{done.id}: done in {duration(done.seconds)}" + (f" ({counts})" if counts else ""))
+        for line in remarks(done.summary):
+            self._say(f"{done.id}: {line}")
 
     def clear(self) -> None:
         """Take the progress line off the terminal."""
@@ -49,3 +54,17 @@ class Console:
     def _say(self, text: str) -> None:
         self.clear()
         print(text, file=sys.stderr, flush=True)
+
+
+def remarks(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the summary of a stage has to say besides its counts: notes, warnings, what was skipped and why."""
+    for key, word in (("notes", "note"), ("warnings", "warning")):
+        told = summary.get(key, ())
+        yield from (f"{word}: {one}" for one in told[:SHOWN])
+        if len(told) > SHOWN:
+            yield f"and {len(told) - SHOWN:,} more {key}"
+    if skipped := summary.get("skipped"):
+        reasons = sorted(skipped.items(), key=lambda item: -item[1])
+        shown = ", ".join(f"{reason} {count:,}" for reason, count in reasons[:SHOWN])
+        more = f" and {len(reasons) - SHOWN:,} more reasons" if len(reasons) > SHOWN else ""
+        yield f"skipped {sum(skipped.values()):,}: {shown}{more}"

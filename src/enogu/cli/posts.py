@@ -21,6 +21,7 @@ from enogu.core.records.posts import CATEGORIES, RATINGS
 from enogu.core.records.progress import silent
 from enogu.posts.config import PostsConfig, Where
 from enogu.posts.importing import Tally, import_posts
+from enogu.posts.query_syntax import parse
 from enogu.posts.select import Funnel, Selection, select
 from enogu.posts.sources import find
 from enogu.posts.stage import opt_outs, relations, show
@@ -28,6 +29,7 @@ from enogu.posts.statistics import statistics
 from enogu.posts.tag_index import TagIndex
 from enogu.posts.tag_indexing import indexed
 from enogu.recipe.parse import build
+from enogu.recipe.problems import prefixed
 
 MOST_COMMON = 15  # tags shown of each category
 READING = ("read", "not on the blocklist")  # the steps of the funnel before any query
@@ -83,7 +85,7 @@ def _count(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"funnel": funnel, **{name: dict(rows) for name, rows in _counts(posts).items()}}))
         return 0
-    print(show(funnel))
+    print(f"{_counted(args)}\n\n{show(funnel)}")
     for name, rows in _counts(posts).items():
         print("\n" + table([[name, "posts"], *([str(value), f"{count:,}"] for value, count in rows)], "<>"))
     return 0
@@ -94,10 +96,14 @@ def _stats(args: argparse.Namespace) -> int:
     if (args.source / "manifest.parquet").exists() and not args.query:
         told = statistics(pl.scan_parquet(args.source / "manifest.parquet"))
     else:
-        everyone = Where(rating=RATINGS, deleted=True, banned=True, min_side=0, query=args.query)
+        everyone = Where(rating=RATINGS, deleted=True, banned=True, min_side=0, query=_query(args))
         with indexed_source(args.source, args.format) as (index, _):
             told = statistics(index.frame(_select(args, index, everyone).rows).lazy())
-    posts_statistics.dump(told) if args.json else posts_statistics.show(told, args.top)
+    if args.json:
+        posts_statistics.dump(told)
+    else:
+        print(_counted(args))
+        posts_statistics.show(told, args.top)
     return 0
 
 
@@ -116,10 +122,27 @@ def _chosen(args: argparse.Namespace) -> tuple[pl.DataFrame, dict[str, int]]:
     if (args.source / "posts.json").exists() and not args.where and not args.query:
         rows = read_json(args.source / "posts.json")["funnel"]
         return pl.read_parquet(args.source / "manifest.parquet"), {row["step"]: row["left"] for row in rows}
-    where = build(Where, _where(args.where) | ({"query": args.query} if args.query else {}), "--where")
+    query = _query(args)
+    where = build(Where, _where(args.where) | ({"query": query} if query else {}), "--where")
     with indexed_source(args.source, args.format) as (index, read):
         selection = _select(args, index, where)
         return index.frame(selection.rows).sort("id"), read | selection.funnel
+
+
+def _counted(args: argparse.Namespace) -> str:
+    """Say which posts are counted: a finished stage has those that it chose, and all that it read."""
+    if not (args.source / "posts.json").exists():
+        return f"of the posts of {args.source}:"
+    asked = args.query or getattr(args, "where", "")
+    return f"of all posts that {args.source} has read, chosen or not:" if asked else f"as {args.source} chose them:"
+
+
+def _query(args: argparse.Namespace) -> str:
+    """Return the query, or refuse it by its name, for the settings that hold it have another."""
+    query: str = args.query
+    with prefixed("query: "):
+        parse(query)
+    return query
 
 
 def _select(args: argparse.Namespace, index: TagIndex, where: Where) -> Selection:

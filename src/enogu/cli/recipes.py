@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from enogu.core.records.errors import Refused
 from enogu.recipe.plan import Plan, plan
 from enogu.recipe.reading import read
 
@@ -19,4 +20,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def planned(args: argparse.Namespace) -> Plan:
     """Return the plan of the recipe that the arguments name."""
+    if args.work and args.work.exists() and not args.work.is_dir():
+        raise Refused(f"--work {args.work}: a file; give the work folder, or a name for a new one")
     return plan(read(args.recipe, mini=args.mini, settings=args.set), args.work)

@@ -1,7 +1,8 @@
 """The look at each chosen image, in one decode: is it whole, what is it really, and what are its hashes.
 
-`audit/*.parquet` keep what was seen, in the order of the posts; a killed audit goes on behind the last of them. The
-pixels are those that taggers and the VAE get: `core/records/picture.py` decodes for all.
+`audit/*.parquet` keep what was seen, in the order of the posts; a killed audit goes on behind the last of them, and
+what was unfit is looked at again, since its image may have been mended. The pixels are those that taggers and the VAE
+get: `core/records/picture.py` decodes for all.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from PIL import Image
 
@@ -100,23 +102,21 @@ def audit(
     """Return the posts with `sha256`, the true `width` and `height`, and `reason` (empty when fit)."""
     paths = [keep / f"{number:05d}.parquet" if keep else None for number in range(-(-len(posts) // QUEUED))]
     parts = list(zip(paths, _chunks(posts["image"].to_list(), QUEUED), strict=True))
-    told = {number: kept for number, part in enumerate(parts) if (kept := _kept(*part)) is not None}
-    left = [images for number, (_, images) in enumerate(parts) if number not in told]
-    batches = chain.from_iterable(_chunks(images, BATCH) for images in left)
-    done = len(posts) - sum(map(len, left))
+    left = [_left(*part) for part in parts]
+    wanted = ([images[row] for row in rows] for (_, images), rows in zip(parts, left, strict=True))
+    batches = chain.from_iterable(_chunks(images, BATCH) for images in wanted)
+    done, told = len(posts) - sum(map(len, left)), [pl.DataFrame(schema=SEEN).select(TOLD)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is max_pixels
         looked = chain.from_iterable(executor.map(Look(root.absolute(), limits), batches))
-        for number, (path, images) in enumerate(parts):
-            if number not in told:
-                found = []
-                for one in islice(looked, len(images)):
-                    found.append(asdict(one))
-                    progress(done + len(found), len(posts), "images looked at")
-                done += len(found)
-                told[number] = _keep(path, pl.DataFrame(found, SEEN))
-    none = pl.DataFrame(schema=SEEN).select(TOLD)
-    return posts.with_columns(pl.concat([none, *(told[number] for number in range(len(parts)))]).get_columns())
+        for part, rows in zip(parts, left, strict=True):
+            found = []
+            for one in islice(looked, len(rows)):
+                found.append(asdict(one))
+                progress(done + len(found), len(posts), "images looked at")
+            done += len(found)
+            told.append(_kept(part, rows, pl.DataFrame(found, SEEN)))
+    return posts.with_columns(pl.concat(told).get_columns())
 
 
 def look(root: Path, image: str, limits: Limits) -> Looked:
@@ -175,16 +175,26 @@ def _chunks(images: list[str], length: int) -> Iterator[list[str]]:
         yield images[start : start + length]
 
 
-def _kept(path: Path | None, images: list[str]) -> pl.DataFrame | None:
-    """Return what an earlier run has told of just these images."""
+def _left(path: Path | None, images: list[str]) -> Sequence[int]:
+    """Return which of these images an earlier run has not found fit."""
     if path is None or not path.exists():
-        return None
+        return range(len(images))
     seen = pl.read_parquet(path)
-    return seen.select(TOLD) if seen.schema == pl.Schema(SEEN) and seen["image"].to_list() == images else None
+    if seen.schema != pl.Schema(SEEN) or seen["image"].to_list() != images:
+        return range(len(images))
+    return (seen["reason"] != "").arg_true().to_list()
 
 
-def _keep(path: Path | None, seen: pl.DataFrame) -> pl.DataFrame:
-    if path is not None:
-        with atomic_path(path) as part:
-            seen.write_parquet(part)
+def _kept(part: tuple[Path | None, list[str]], rows: Sequence[int], seen: pl.DataFrame) -> pl.DataFrame:
+    """Keep what was seen of these rows of a part beside what an earlier run has kept; return what is told of all."""
+    path, images = part
+    if path is None:
+        return seen.select(TOLD)
+    if len(rows) < len(images):
+        earlier = pl.read_parquet(path)
+        fit = (earlier["reason"] == "").arg_true()
+        seen = pl.concat([earlier[fit], seen])[np.argsort([*fit, *rows])]
+    if rows:
+        with atomic_path(path) as written:
+            seen.write_parquet(written)
     return seen.select(TOLD)

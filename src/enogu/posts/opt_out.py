@@ -15,8 +15,12 @@ Post = tuple[str, int]  # site, id; no site: any
 
 def read_list(path: Path) -> set[Post]:
     """Read lines of an id, or of a site and an id; # begins a remark."""
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()  # some editors begin a file with a mark
+    except UnicodeDecodeError as error:
+        raise Refused(f"{path}: not a list of posts in UTF-8 (byte {error.start + 1}); save it as UTF-8") from error
     found = set()
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         if text := line.partition("#")[0].strip():
             found.add(read_post(text, f"{path}, line {number}"))
     return found

@@ -14,10 +14,10 @@ from enogu.core.records.cluster import executor
 from enogu.core.records.errors import Refused
 from enogu.core.records.files import atomic_path, write_json
 from enogu.core.records.job import Job
-from enogu.core.records.posts import MANIFEST_SCHEMA
+from enogu.core.records.posts import MANIFEST_SCHEMA, RATINGS
 from enogu.core.records.tag_relations import read_pairs
 from enogu.posts.audit import Limits, audit
-from enogu.posts.config import PostsConfig
+from enogu.posts.config import PostsConfig, Where
 from enogu.posts.duplicates import best, grouped, seen
 from enogu.posts.importing import Tally, import_posts
 from enogu.posts.opt_out import LIST, Post, opted_out
@@ -25,7 +25,10 @@ from enogu.posts.query_masks import Relations
 from enogu.posts.select import Funnel, Selection, select
 from enogu.posts.sources import find
 from enogu.posts.statistics import statistics
+from enogu.posts.tag_index import TagIndex
 from enogu.posts.tag_indexing import indexed
+
+LISTS = ("aliases", "implications", "opt_out")
 
 
 def run(config: PostsConfig, job: Job) -> dict[str, Any]:
@@ -48,7 +51,8 @@ def run(config: PostsConfig, job: Job) -> dict[str, Any]:
         funnel["best of its group"] = len(fit)
     _write_skipped(job.out, tally, unfit)
     if fit.is_empty():
-        raise Refused(f"no post is left of {given}:\n{show(funnel)}\n{_advice(unfit, selection)}")
+        advice = _advice(unfit, selection, index, where=config.where)
+        raise Refused(f"no post is left of {given}:\n{show(funnel)}\n{advice}")
     with atomic_path(job.out / "manifest.parquet") as part:
         fit.select(*MANIFEST_SCHEMA).write_parquet(part)
     chosen_from = (pl.scan_parquet(job.out / name) for name in ("manifest.parquet", "posts.parquet"))
@@ -62,7 +66,9 @@ def run(config: PostsConfig, job: Job) -> dict[str, Any]:
         "notes": list(selection.notes),
     }
     stored = os.path.relpath(root.resolve(), job.out.resolve()) if config.booru else str(root.resolve())
-    write_json(job.out / "posts.json", {"root": stored, "source": str(given), "query": asdict(config), **summary})
+    lists = {name: str(Path(path).expanduser().absolute()) for name in LISTS if (path := getattr(config, name))}
+    query = asdict(config) | lists  # which further queries read, from any folder
+    write_json(job.out / "posts.json", {"root": stored, "source": str(given), "query": query, **summary})
     return summary
 
 
@@ -95,8 +101,20 @@ def _write_skipped(out: Path, tally: Tally, unfit: pl.DataFrame) -> None:
             lines.write(line.encode() + b"\n")
 
 
-def _advice(unfit: pl.DataFrame, selection: Selection) -> str:
+def _advice(unfit: pl.DataFrame, selection: Selection, index: TagIndex, *, where: Where) -> str:
     if unfit.is_empty():
-        return "\n".join([*selection.notes, "widen posts.where at the step that leaves none"])
+        lost = next((step for step, left in selection.funnel.items() if not left), "")
+        remedy = _of_ratings(index, where) if lost == "rating" else "widen posts.where at the step that leaves none"
+        return "\n".join([*selection.notes, remedy])
     reason, image = unfit["reason"][0], unfit["image"][0]
     return f"every image is unfit, as {image} ({reason}): check posts.images and posts.file"
+
+
+def _of_ratings(index: TagIndex, where: Where) -> str:
+    others = [rating for rating in RATINGS if rating not in where.rating]
+    counts = +Counter({rating: int(index.coded("rating", [rating]).sum()) for rating in others})
+    there = ", ".join(f"{count:,} {rating}" for rating, count in counts.most_common())
+    wider = json.dumps([*where.rating, "unknown" if "unknown" in counts else min(counts, key=RATINGS.index)])
+    return (
+        f"where.rating lets none of these in: {there}; name those that you want, as in where = {{ rating = {wider} }}"
+    )

@@ -51,7 +51,8 @@ def forecast(plan: Plan, seen: Previews = UNSEEN) -> list[Forecast]:
             expected = preview.seconds
         state = "done" if done else "begun" if task.folder.exists() else "to do"
         seconds = done.seconds if done else expected
-        steps = _steps(task.stage.kind, task.stage.config, count)
+        steps = done.summary.get("updates") if done else None
+        steps = _steps(plan, id, counts) if steps is None else steps
         found.append(Forecast(id=id, state=state, reads=_reads(plan, id), images=count, steps=steps, seconds=seconds))
     return found
 
@@ -76,29 +77,54 @@ def images(plan: Plan) -> Mapping[str, int | None]:
     """Return how many pictures go through each stage, at most; None where its settings cannot tell."""
     counts: dict[str, int | None] = {}
     for id, task in plan.tasks.items():
-        upstream = [counts[one] for one in _reads(plan, id) if one in counts]
         done = task.done()
-        known = done.summary.get("posts") if done else None
-        counts[id] = known if known is not None else _images(task.stage.kind, task.stage.config, upstream)
+        known = done.summary.get("images" if task.stage.kind == "train" else "posts") if done else None
+        counts[id] = known if known is not None else _images(plan, id, counts)
     return counts
 
 
-def _images(kind: str, config: Any, upstream: list[int | None]) -> int | None:
+def _images(plan: Plan, id: str, counts: Mapping[str, int | None]) -> int | None:
+    kind, config = plan.tasks[id].stage.kind, plan.tasks[id].stage.config
     if kind in ("booru", "vae"):
         return int(config.posts if kind == "booru" else config.images)
     if kind == "grid":
         return len(config.models) * len(config.rows()) * len(config.seeds)
-    first = next((count for count in upstream if count is not None), None)
     if kind == "train":
-        told = first is not None or not any(phase.epochs for phase in config.phases)
-        return sum(phase.images or round(phase.epochs * (first or 0)) for phase in config.phases) if told else None
+        phases = _updates(plan, id, counts)
+        return sum(updates * batch for updates, batch in phases) if phases else None
+    upstream = (counts[one] for one in _reads(plan, id) if one in counts)
+    first = next((count for count in upstream if count is not None), None)
     return first if kind in ("posts", "captions", "latents", "judge") else None
 
 
-def _steps(kind: str, config: Any, count: int | None) -> int | None:
-    if count is None or kind not in ("train", "grid"):
-        return None
-    return int(count * config.steps if kind == "grid" else count // config.batch)
+def _steps(plan: Plan, id: str, counts: Mapping[str, int | None]) -> int | None:
+    kind, config, count = plan.tasks[id].stage.kind, plan.tasks[id].stage.config, counts[id]
+    if kind == "train" and (phases := _updates(plan, id, counts)):
+        return sum(updates for updates, _ in phases)
+    return int(count * config.steps) if kind == "grid" and count is not None else None
+
+
+def _updates(plan: Plan, id: str, counts: Mapping[str, int | None]) -> list[tuple[int, int]] | None:
+    """Return updates and their batch for each phase, as the training loop counts; None where the data is not known."""
+    config: Any = plan.tasks[id].stage.config
+    sources = {edge.name: edge.source.stage for edge in plan.graph.edges[id] if edge.field == "latents"}
+    posts = {name: _encoded(plan, source, counts) for name, source in sources.items()}
+    known = [count for count in posts.values() if count is not None]
+    held_out = config.held_out(min(known, default=0))
+    found = []
+    for phase in config.phases:
+        count, batch = posts[phase.latents or config.latents[0]], phase.batch or config.batch
+        if not phase.images and count is None:
+            return None
+        wanted = phase.images or round(phase.epochs * max(0, (count or 0) - held_out))
+        found.append((max(1, round(wanted / batch)), batch))
+    return found
+
+
+def _encoded(plan: Plan, source: str, counts: Mapping[str, int | None]) -> int | None:
+    """Return the pictures of a latents stage: those that could be encoded, once it is done."""
+    done = plan.tasks[source].done() if source else None
+    return done.summary["pictures"] if done else counts.get(source)
 
 
 def _reads(plan: Plan, id: str) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ KINDS = MappingProxyType(
             config="enogu.posts.config:PostsConfig",
             run="enogu.posts.stage:run",
             version=3,
-            paths=("source", "images", "tags"),
+            paths=("source", "images", "tags", "aliases", "implications", "opt_out"),
         ),
         "sightings": Kind(config="enogu.tagging.config:SightingsConfig", run="enogu.tagging.stage:run_sightings"),
         "tagged": Kind(config="enogu.tagging.config:TaggedConfig", run="enogu.tagging.stage:run_tagged"),
@@ -45,6 +45,7 @@ KINDS = MappingProxyType(
         "captions": Kind(
             config="enogu.captions.config:CaptionsConfig",
             run="enogu.captions.stage:run",
+            foresee="enogu.captions.compose:foresee",
             version=3,
             paths=("aliases", "implications", "words", "texts"),
         ),

@@ -1,10 +1,10 @@
 """What a maker lays over a recipe: the table [mini], and KEY=VALUE from the command line."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from enogu.core.records.errors import Refused
+from enogu.core.records.errors import Refused, unknown
 from enogu.recipe.problems import prefixed
 
 Table = dict[str, Any]
@@ -28,13 +28,20 @@ def overlay(below: Mapping[str, Any], above: Mapping[str, Any], where: str = "mi
     return merged
 
 
-def override(table: Mapping[str, Any], setting: str) -> Table:
-    """Return the table with one KEY.KEY=VALUE set; the value is TOML, or else a plain string."""
+def override(table: Mapping[str, Any], setting: str, kinds: Collection[str] = ()) -> Table:
+    """Return the table with one KEY.KEY=VALUE set; the value is TOML, or else a plain string.
+
+    A setting of a stage, a table below one of the kinds, is of one that is there: a slip would make another.
+    """
     path, equals, text = setting.partition("=")
     keys = path.strip().split(".")
     if not equals or not all(keys):
         raise Refused(f"--set {setting}: write it as TABLE.KEY=VALUE, for example recipe.seed=7")
     with prefixed(f"--set {setting}: "):
+        named = {kind: found for kind in kinds if isinstance(found := table.get(kind), Mapping)}
+        stages = {f"{kind}.{name}" for kind, found in named.items() for name in found}
+        if len(keys) > 2 and keys[0] in kinds and (stage := ".".join(keys[:2])) not in stages:
+            raise unknown("stage", stage, stages)
         changed: Table = _put(table, keys, _value(text.strip()))
     return changed
 

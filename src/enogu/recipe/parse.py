@@ -1,6 +1,7 @@
 """From TOML values to typed values: `build(shape, table, where)`; a refusal holds one line per problem."""
 
 import dataclasses
+import math
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -84,6 +85,8 @@ def _scalar(value: Any, hint: Any, where: str) -> Any:
         return float(value)
     if hint is Path:
         return Path(_expect(value, str, where, hint=hint))
+    if isinstance(value, float) and not math.isfinite(value):
+        raise Refused(f"{where} = {value}: give a finite number")
     return _expect(value, hint, where, hint=hint)
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ def read(path: Path, *, mini: bool = False, settings: Sequence[str] = (), kinds:
     """Return the recipe in a file, in miniature if asked, with KEY=VALUE settings laid over it."""
     text, table = _load(path)
     with prefixed(f"{path.name}: "):
-        return _recipe(_layered(table, settings, mini=mini), kinds, path=path, text=text)
+        return _recipe(_layered(table, settings, kinds, mini=mini), kinds, path=path, text=text)
 
 
-def _layered(table: Table, settings: Sequence[str], *, mini: bool) -> Table:
+def _layered(table: Table, settings: Sequence[str], kinds: Collection[str], *, mini: bool) -> Table:
     table = dict(table)
     small = table.pop("mini", None)
     if mini and small is None:
@@ -31,7 +31,7 @@ def _layered(table: Table, settings: Sequence[str], *, mini: bool) -> Table:
     if mini:
         table = overlay(table, small)
     for setting in settings:
-        table = override(table, setting)
+        table = override(table, setting, kinds)
     return table
 
 

@@ -1,10 +1,33 @@
 """Settings of a training stage."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from enogu.core.records.errors import Refused
 from enogu.core.records.reference import Ref
+
+HELD_OUT = 64  # posts, where there are ten times as many or more
+
+# the least that each number may be; none may be infinite
+RATES = MappingProxyType({"unet": 0, "te": 0})
+PHASE = MappingProxyType({"images": 0, "epochs": 0, "batch": 0, "final": 0, "warmup_images": 0})
+TRAIN = MappingProxyType(
+    {
+        "batch": 1,
+        "chunks": 1,
+        "clip_skip": 1,
+        "text_variants": 0,
+        "weight_decay": 0,
+        "clip_norm": 0,
+        "ema_images": 0,
+        "validate_images": 0,
+        "checkpoint_images": 0,
+        "state_images": 0,
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,9 +38,10 @@ class Rates:
     te: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse rates below zero."""
-        if self.unet < 0 or self.te < 0:
-            raise Refused(f"lr = {{ unet = {self.unet}, te = {self.te} }}: rates cannot be negative; 0 freezes")
+        """Refuse rates that are no rates, and to train nothing."""
+        _expect(self, RATES)
+        if not self.unet and not self.te:
+            raise Refused("unet and te are 0, which freezes both; give one of them a rate above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +62,9 @@ class Phase:
 
     def __post_init__(self) -> None:
         """Refuse a phase without a length, or with two."""
+        _expect(self, PHASE)
+        if self.final > 1:
+            raise Refused(f"final = {self.final}; give the share of the peak at the end, from 0 to 1")
         if (self.images > 0) == (self.epochs > 0):
             raise Refused(f"phase {self.name!r}: give either images or epochs, above 0")
 
@@ -62,7 +89,7 @@ class TrainConfig:
     ema_images: int = 0  # half-life of the averaged weights in images; 0 keeps none
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # of the arithmetic; weights stay fp32
     dtype: Literal["fp16", "fp32", "bf16"] = "fp16"  # of saved checkpoints
-    validation: int = 64  # posts held out
+    validation: int | None = None  # posts held out; by default 64, but at most a tenth of all; 0: none
     validate_images: int = 0  # every so many images; 0: ten times a run
     checkpoint_images: int = 0  # every so many images; 0: at the end of each phase
     state_images: int = 0  # how much work a kill may lose; 0: as often as validation
@@ -72,10 +99,13 @@ class TrainConfig:
         """Refuse what cannot run."""
         if not self.phases:
             raise Refused("phases is empty; give at least one")
-        if self.batch < 1:
-            raise Refused(f"batch = {self.batch}; give at least 1")
-        if self.text_variants < 0:
-            raise Refused(f"text_variants = {self.text_variants}; give the captions kept per post, or 0 for none")
+        _expect(self, TRAIN)
+        if self.validation is not None and self.validation < 0:
+            raise Refused(f"validation = {self.validation}; give the number of posts to hold out, or 0 for none")
+        if not 0 < self.gamma < math.inf:
+            raise Refused(f"gamma = {self.gamma}; give a finite number above 0")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise Refused(f"betas = {list(self.betas)}; give two numbers from 0 to below 1")
         if self.text_variants and (trained := [phase for phase in self.phases if phase.lr.te > 0]):
             raise Refused(
                 f"text_variants = {self.text_variants}, but phase {self.phases.index(trained[0]) + 1} trains the text "
@@ -86,6 +116,17 @@ class TrainConfig:
             if phase.latents not in known:
                 raise Refused(f"phase {number}: latents {phase.latents!r} is not among {', '.join(self.latents)}")
 
+    def held_out(self, posts: int) -> int:
+        """Return how many of so many posts are held out."""
+        return min(HELD_OUT, posts // 10) if self.validation is None else self.validation
+
     def phase_name(self, number: int) -> str:
         """Return what the curves call a phase."""
         return self.phases[number].name or f"phase {number + 1}"
+
+
+def _expect(settings: object, least: Mapping[str, int]) -> None:
+    for name, low in least.items():
+        if not low <= (value := getattr(settings, name)) < math.inf:  # NaN is not, either
+            wanted = f"at least {low}" if math.isfinite(value) else "a finite number"
+            raise Refused(f"{name} = {value}; give {wanted}")

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from heapq import nsmallest
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -45,9 +44,9 @@ class Batch:
 class LatentSet:
     """A latents record divided into training and validation by post."""
 
-    def __init__(self, folder: Path, *, held_out: int, seed: int) -> None:
-        """Open the shards; the same posts are held out of every record of the same posts."""
-        self.shards = Shards(folder)
+    def __init__(self, shards: Shards, *, held_out: int, seed: int) -> None:
+        """Read the index; the same posts are held out of every record of the same posts."""
+        self.shards = shards
         rows = self.shards.columns("post", "width", "height", "margin", "flipped").with_row_index("shard_row")
         posts = rows["post"].set_sorted().unique()
         if len(posts) <= held_out:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from enogu.core.networks.checkpoint import save
 from enogu.core.networks.groups import load_groups, save_groups
+from enogu.core.records.errors import Failed
 from enogu.train.config import TrainConfig
 from enogu.train.position import Position
 from enogu.train.tuner import Tuner
@@ -63,7 +64,13 @@ class Keeper:
         """Save the weights as `checkpoints/IMAGES.safetensors`."""
         path = self.folder / "checkpoints" / f"{at.images:08d}.safetensors"
         if not path.exists():
-            save(path, self.tuner.tensors(), self.metadata(at))
+            tensors = self.tuner.tensors()
+            if broken := self.tuner.broken(tensors):
+                raise Failed(
+                    f"after {at.images} images {broken} holds values that are not finite in {self.config.dtype}, so no "
+                    "model is saved; lower lr, or set dtype = 'fp32' if the curves look sound"
+                )
+            save(path, tensors, self.metadata(at))
         return path
 
     def metadata(self, at: Position) -> Mapping[str, str]:

@@ -114,7 +114,7 @@ class Loop:
         )
 
     def _validate(self, validation: Validation, images: int, name: str) -> None:
-        if not self.config.validation:
+        if validation.data.held_out.is_empty():
             return
         average = self.tuner.average
         if average:

@@ -14,6 +14,7 @@ from enogu.core.networks.checkpoint import load
 from enogu.core.records.files import atomic_path
 from enogu.core.records.hashes import settings_plain, sha256_file
 from enogu.core.records.job import Job
+from enogu.core.records.shards import Shards
 from enogu.train.config import TrainConfig
 from enogu.train.curves import Curves
 from enogu.train.data import Captions, LatentSet, Plan
@@ -32,10 +33,10 @@ def run(config: TrainConfig, job: Job, *, plan: Plan, reader: Callable[[Path, in
     start = job.one("start")
     tuner = Tuner(config, load(start), job.device)
     recipe = {**settings_plain(config), "start_sha256": sha256_file(start)}
-    latents = {
-        name: LatentSet(folder, held_out=config.validation, seed=config.seed)
-        for name, folder in job.all("latents").items()
-    }
+    shards = {name: Shards(folder) for name, folder in job.all("latents").items()}
+    # one number for all, so that what one phase holds out of the same posts no other trains on
+    held_out = config.held_out(min(one.posts for one in shards.values()))
+    latents = {name: LatentSet(one, held_out=held_out, seed=config.seed) for name, one in shards.items()}
     captions = reader(job.one("captions"), config.seed)
     if config.text_variants:
         captions = _kept(config, captions, latents, tuner=tuner, job=job)
@@ -68,6 +69,7 @@ def run(config: TrainConfig, job: Job, *, plan: Plan, reader: Callable[[Path, in
         "lost_batches": tuner.lost,
         "resumed_at": resumed,
         "images_per_second": round((at.images - resumed) / seconds, 1),
+        "held_out": held_out,
         "pictures": {name: data.pictures for name, data in latents.items()},
         "precision": "bf16" if tuner.autocast else "fp32",
         "sha256": sha256_file(job.out / "model.safetensors"),

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from enogu.core.networks.checkpoint import TEXT, UNET, Checkpoint, build
+from enogu.core.networks.finite import is_finite
 from enogu.core.networks.moments import moments, put_back
 from enogu.core.records.errors import Failed
 from enogu.train.average import Average
@@ -95,6 +96,11 @@ class Tuner:
             key: kept[key].detach().to(dtype).contiguous() if key in kept else tensor
             for key, tensor in self.start.tensors.items()
         }
+
+    def broken(self, tensors: Mapping[str, Tensor]) -> str | None:
+        """Return the first tensor of a checkpoint that is not finite though the start's is."""
+        spoilt = (key for key, tensor in tensors.items() if not is_finite(tensor))
+        return next((key for key in spoilt if is_finite(self.start.tensors[key])), None)
 
     def state(self) -> dict[str, dict[str, Tensor]]:
         """Return everything that an exact resume needs, by group and name."""

@@ -30,7 +30,7 @@ import numpy as np
 import polars as pl
 from xxhash import xxh3_64_intdigest
 
-from enogu.core.records.errors import Refused
+from enogu.core.records.errors import Failed, Refused
 from enogu.core.records.files import atomic_path, sweep_beside
 from enogu.core.records.journal import (
     SCHEMA,
@@ -160,12 +160,18 @@ class Shards:
             raise Refused(f"{folder} has no index.parquet: it holds no finished latents; run the stage to its end")
         self.folder = folder
         number = (pl.col("offset") // pl.col("nbytes")).cast(pl.Int32).alias("number")
-        places = pl.scan_parquet(folder / INDEX).select(*SHARD, number).collect(engine="streaming")
+        places = pl.scan_parquet(folder / INDEX).select(*SHARD, number, "checksum").collect(engine="streaming")
         codes = places["shard"].cast(pl.Categorical)
         self._codes, self._numbers = codes.to_physical().to_numpy(), places["number"].to_numpy()
-        one = places.drop("number").with_columns(code=codes.to_physical()).unique("code")
+        self._checksums = places["checksum"].to_numpy()
+        one = places.drop("number", "checksum").with_columns(code=codes.to_physical()).unique("code")
         self._shards = {code: row for code, *row in one.select("code", *SHARD).iter_rows()}
         self._maps: OrderedDict[int, Map] = OrderedDict()
+
+    @property
+    def posts(self) -> int:
+        """Return how many posts have records."""
+        return int(self.columns("post")["post"].set_sorted().n_unique())
 
     @cached_property
     def index(self) -> pl.DataFrame:
@@ -180,18 +186,22 @@ class Shards:
         """Return float16 (N, 2C, height / 8, width / 8) for rows of the index that lie in one bucket.
 
         Of records with a margin it is the middle, or what begins at `corners`: (N, 2), left and top, in latents.
+        One whose bytes are not those that were written is a failure: nothing is made of rotten records in silence.
         """
-        places = list(zip(self._codes[rows].tolist(), self._numbers[rows].tolist(), strict=True))
-        maps = {code: self._map(code) for code, _ in places}
+        columns = (self._codes, self._numbers, self._checksums)
+        places = list(zip(*(column[rows].tolist() for column in columns), strict=True))
+        maps = {code: self._map(code) for code, _, _ in places}
         shapes = {part.records.shape[1:] for part in maps.values()}
         if len(shapes) != 1:
             raise ValueError(f"rows of one bucket are read together, these are of {len(shapes)}")
-        for code, number in places:
+        for code, number, _ in places:
             maps[code].expect(number)
         margin = next(iter(maps.values())).margin
         channels, height, width = shapes.pop()
         out = np.empty((len(rows), channels, height - margin, width - margin), SAMPLE)
-        for place, (code, number) in enumerate(places):
+        for place, (code, number, checksum) in enumerate(places):
+            if not maps[code].holds(number, checksum):
+                raise self._rotten(code, number)
             left, top = (margin // 2, margin // 2) if corners is None else corners[place]
             out[place] = maps[code].records[number, :, top : top + height - margin, left : left + width - margin]
         return out
@@ -223,6 +233,13 @@ class Shards:
             rows = _read_index(self.folder, name=name)
             _write_index(self.folder, rows.join(bad, on=["shard", "offset"], how="anti"), name)
 
+    def _rotten(self, code: int, number: int) -> Failed:
+        shard, *_, nbytes = self._shards[code]
+        return Failed(
+            f"{self.folder / shard}: the record at byte {number * nbytes} is not what was written; `enogu latents "
+            f"verify {self.folder}` lists all such, and `enogu latents repair` takes them out to be made anew"
+        )
+
     def _map(self, code: int) -> "Map":
         if code in self._maps:
             self._maps.move_to_end(code)
@@ -250,7 +267,12 @@ class Map:
     def expect(self, number: int) -> None:
         """Let the system read a record ahead, while those before it are copied."""
         start = number * self._nbytes // PAGE * PAGE
-        self._bytes.madvise(mmap.MADV_WILLNEED, start, (number + 1) * self._nbytes - start)
+        if start < len(self._bytes):
+            self._bytes.madvise(mmap.MADV_WILLNEED, start, (number + 1) * self._nbytes - start)
+
+    def holds(self, number: int, checksum: int) -> bool:
+        """Return whether a record is there and has this checksum."""
+        return number < len(self.records) and xxh3_64_intdigest(self.records[number]) == checksum
 
 
 def records(folder: Path) -> pl.DataFrame:
