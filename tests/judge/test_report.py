@@ -124,7 +124,7 @@ def test_a_judged_grid_shows_marks_verdicts_and_the_ceiling(works: Any) -> None:
     names = [(name, model) for name in ("recall", "recall.new") for model in ("base", "tuned", "half")]
     folder = works.stage("judge.recall", {"grid": {"compare": "grid.compare"}})
     measured = {
-        "models": ["base", "tuned", "half"], "seeds": [1, 2, 3], "groups": {"new": ["rabbit_ears"]},
+        "models": ["base", "tuned", "half"], "seeds": [1], "groups": {"new": ["rabbit_ears"]},
         "unjudged": ["masterpiece"],
         "tags": {"rabbit_ears": {"base": 0.0, "tuned": 1.0, "half": 0.33}}, "ceiling": {"recall.new": 0.93},
         "tag_ceilings": {"rabbit_ears": {"recall": 0.93, "false_alarms": 0.01, "posts": 10}},
@@ -140,6 +140,7 @@ def test_a_judged_grid_shows_marks_verdicts_and_the_ceiling(works: Any) -> None:
     words = "".join(page.words)
     assert "tuned draws new concepts better than base" in words
     assert "ceiling 0.93" in words
+    assert "3 prompts × 1 seed for each model" in words
     assert html.count('<i class="hit">') == 1
     assert html.count('<span class="special">(rabbit ears:1.2)</span>') == 1
     assert "judge.recall reads grid.compare" in html

@@ -59,6 +59,8 @@ def test_verdicts_say_what_the_intervals_say(works: Any, tagger: Path) -> None:
     assert "recall of new concepts, from least to most: base 0.00 ≈ half 0.33 < tuned 1.00" in [
         verdict.replace("< half", "≈ half").replace("≈ tuned", "< tuned") for verdict in verdicts
     ]
+    assert any(verdict.startswith("whether half draws new concepts better or worse than base") for verdict in verdicts)
+    assert not any("than tuned" in verdict or "than half" in verdict for verdict in verdicts)
     assert any(verdict.startswith("whether tuned draws known concepts better or worse") for verdict in verdicts)
 
 

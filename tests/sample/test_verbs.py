@@ -1,5 +1,7 @@
 """`enogu sample` and `enogu grid`: what they write, and how they refuse."""
 
+import hashlib
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -36,6 +38,64 @@ def test_sample_draws_with_the_size_of_the_model(
     kept = files[0].stat().st_mtime_ns
     assert main([*asked[:-2], "--count", "3", "-o", str(tmp_path)]) == 0
     assert files[0].stat().st_mtime_ns == kept
+
+
+def test_a_different_picture_of_the_same_name_counts_on(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def names(prompt: str) -> list[str]:
+        assert main(["sample", model, "-p", prompt, "--count", "2", "--steps", "1", "-o", str(tmp_path)]) == 0
+        return [Path(line).name for line in capsys.readouterr().out.split()]
+
+    assert names("1girl") == ["mini-0.png", "mini-1.png"]
+    first = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert names("1boy") == ["mini-0-2.png", "mini-1-2.png"]
+    assert names("1other") == ["mini-0-3.png", "mini-1-3.png"]
+    assert {path: path.read_bytes() for path in first} == first
+    assert names("1boy") == ["mini-0-2.png", "mini-1-2.png"]
+    assert len(list(tmp_path.iterdir())) == 6
+    assert parse(read_png(tmp_path / "mini-1-2.png") or "").prompt == "1boy"
+
+
+def test_a_grid_grows_and_replaces_no_other(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def grid(*arguments: str) -> int:
+        return main(["grid", model, *arguments, "--steps", "1", "--size", "32x32", "-o", str(tmp_path)])
+
+    assert grid("-p", "1girl", "--seeds", "1") == 0
+    assert grid("-p", "1girl", "--seeds", "1", "2") == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    for other in (["-p", "1boy", "--seeds", "1"], ["-p", "1girl", "--seeds", "2", "3"]):
+        assert grid(*other) == 2
+        assert "is of another grid; choose another folder with -o" in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
+
+
+def test_a_strange_sheet_is_not_replaced(model: str, tmp_path: Path) -> None:
+    (tmp_path / "grid.png").write_text("mine")
+    assert main(["grid", model, "-p", "1girl", "--steps", "1", "-o", str(tmp_path)]) == 2
+    assert (tmp_path / "grid.png").read_text() == "mine"
+
+
+def test_a_folder_around_one_file_is_known_by_the_hash_of_the_file(model: str, tmp_path: Path) -> None:
+    folder = tmp_path / "train-tuned"
+    folder.mkdir()
+    shutil.copyfile(model, folder / "model.safetensors")
+    assert main(["sample", str(folder), "-p", "1girl", "--steps", "1", "-o", str(tmp_path)]) == 0
+    params = parse(read_png(tmp_path / "train-tuned-0.png") or "").params
+    assert params["Model hash"] == hashlib.sha256(Path(model).read_bytes()).hexdigest()[:10]
+
+
+def test_prompts_of_a_file_have_no_byte_order_mark_and_are_utf8(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts, out = tmp_path / "prompts.txt", tmp_path / "out"
+    asked = ["grid", model, "--prompts", str(prompts), "--seeds", "1", "--steps", "1", "-o", str(out)]
+    prompts.write_bytes("1girl\n".encode("utf-16"))
+    assert main(asked) == 2
+    assert "no text in UTF-8" in capsys.readouterr().err
+    prompts.write_text("1girl\n1boy\n", encoding="utf-8-sig")
+    assert main(asked) == 0
+    assert pl.read_parquet(out / "samples.parquet")["prompt"].to_list() == ["1girl", "1boy"]
 
 
 def test_grid_draws_a_sheet(model: str, tmp_path: Path) -> None:

@@ -22,7 +22,9 @@ def parser() -> argparse.ArgumentParser:
     """Return the arguments of this verb."""
     verb = Parser(
         prog="enogu grid",
-        description="Draw every prompt with every model under every seed; DIR gets images/, samples.parquet, grid.png.",
+        description="Draw every prompt with every model under every seed.\n"
+        "DIR gets images/, samples.parquet, grid.png.\n"
+        "A grid may grow there; one that would replace pictures of another is refused.",
         epilog=EXAMPLE,
     )
     verb.add_argument("models", nargs="+", metavar="MODEL", help="a checkpoint, NAME=FILE, or an embedded model")
@@ -46,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     line = ProgressLine("grid", sys.stderr)
     device, threads = machine(MachineConfig())
     job = Job(out=args.out, inputs={"models": files}, progress=line, device=device, threads=threads)
-    summary = run_stage(config, job)
+    summary = run_stage(config, job, replaces=False)
     line.clear()
     for warning in summary["warnings"]:
         print(f"enogu: {warning}", file=sys.stderr)

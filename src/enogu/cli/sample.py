@@ -7,10 +7,9 @@ from enogu.cli.drawing import add_arguments, checkpoint, shared, title
 from enogu.cli.parser import Parser
 from enogu.cli.progress import ProgressLine
 from enogu.cli.run import machine
-from enogu.core.networks.identity import sha256_of
 from enogu.core.records.errors import Refused
 from enogu.recipe.config import MachineConfig
-from enogu.sample.cell import Cell, draw_cells
+from enogu.sample.cell import Cell, draw_cells, known_hash
 from enogu.sample.config import GridConfig
 from enogu.sample.lint import lint
 from enogu.sample.settings import Request
@@ -23,7 +22,9 @@ def parser() -> argparse.ArgumentParser:
     """Return the arguments of this verb."""
     verb = Parser(
         prog="enogu sample",
-        description="Draw pictures with a checkpoint; each carries its infotext, and one that is there is kept.",
+        description="Draw pictures with a checkpoint; each carries its infotext.\n"
+        "None is ever replaced: one that is there already is not drawn again,\n"
+        "and a different one of the same name is called NAME-2.",
         epilog=EXAMPLE,
     )
     verb.add_argument("model", metavar="MODEL", help="a checkpoint, or the name of an embedded model")
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     config = GridConfig(models=(title(path),), prompts=(args.prompt,), seeds=seeds, **shared(args, path))
     for warning in lint(args.prompt):
         print(f"enogu: {warning}", file=sys.stderr)
-    cells = _cells(config, sha256_of(path))
+    cells = [cell.beside_others(args.out) for cell in _cells(config, known_hash(path))]
     missing = [cell for cell in cells if not cell.is_drawn(args.out)]
     line, done = ProgressLine("sample", sys.stderr), 0
     device, _ = machine(MachineConfig())

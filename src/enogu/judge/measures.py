@@ -16,7 +16,7 @@ from enogu.judge.verdicts import differences, loss_verdict, ranking, recall_verd
 def recall_measures(scores: pl.DataFrame, models: Sequence[str], *, groups: Sequence[str], seed: int) -> dict[str, Any]:
     """Return measures of all concepts and of every group, paired differences, and verdicts in words.
 
-    Verdicts compare the second model with the first, for every group (for everything where there is none).
+    Verdicts compare every later model with the first, for every group (for everything where there is none).
     """
     measures, pairs, verdicts = [], [], []
     for name in [*(f"recall.{group}" for group in groups), "recall"]:
@@ -26,14 +26,14 @@ def recall_measures(scores: pl.DataFrame, models: Sequence[str], *, groups: Sequ
         found = differences(name, tables, rng)
         pairs += [difference.plain() for difference in found]
         if name != "recall" or not groups:
-            verdicts += [recall_verdict(difference) for difference in found[:1]]
+            verdicts += [recall_verdict(difference) for difference in found if difference.against == models[0]]
             verdicts += ranking(name, {model: float(table.mean()) for model, table in tables.items()}, found)
     return {"measures": measures, "differences": pairs, "verdicts": verdicts}
 
 
 def loss_measures(tables: Mapping[str, Cells], seed: int) -> dict[str, Any]:
-    """Return losses by bin of t, their means with intervals over pictures, differences and a verdict."""
-    rng = generator(seed, "judge.bootstrap", "loss")
+    """Return losses by bin of t, their means with intervals over pictures, differences and verdicts."""
+    rng, first = generator(seed, "judge.bootstrap", "loss"), next(iter(tables))
     found = differences("loss", tables, rng)
     means = {name: interval(table, rng) for name, table in tables.items()}
     return {
@@ -44,7 +44,7 @@ def loss_measures(tables: Mapping[str, Cells], seed: int) -> dict[str, Any]:
             "means": {name: [mean.mean, mean.low, mean.high] for name, mean in means.items()},
         },
         "differences": [difference.plain() for difference in found],
-        "verdicts": [loss_verdict(difference) for difference in found[:1]],
+        "verdicts": [loss_verdict(difference) for difference in found if difference.against == first],
     }
 
 

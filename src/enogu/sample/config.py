@@ -86,7 +86,7 @@ class GridConfig:
 
 def _lines(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         problem = error.strerror if isinstance(error, OSError) else "no text in UTF-8"
         raise Refused(f"prompts_file = {str(path)!r}: {problem}; give a text file, one prompt per line") from None

@@ -7,16 +7,17 @@ from typing import Any
 import polars as pl
 from PIL import Image
 
-from enogu.core.networks.identity import sha256_of
+from enogu.core.records.errors import Refused
 from enogu.core.records.files import atomic_path
 from enogu.core.records.job import Job
-from enogu.sample.cell import Cell, draw_cells
+from enogu.sample.cell import Cell, draw_cells, known_hash
 from enogu.sample.config import GridConfig, PromptConfig
 from enogu.sample.infotext import number
 from enogu.sample.lint import lint
 from enogu.sample.settings import Request
 from enogu.sample.sheet import Sheet, contact_sheet, shown_size
 
+TABLE, SHEET = "samples.parquet", "grid.png"
 SCHEMA: dict[str, pl.DataType] = {
     "image": pl.String(),
     "model": pl.String(),
@@ -34,14 +35,16 @@ SCHEMA: dict[str, pl.DataType] = {
 }
 
 
-def run(config: GridConfig, job: Job) -> dict[str, Any]:
-    """Draw what is missing, then write samples.parquet and grid.png."""
+def run(config: GridConfig, job: Job, *, replaces: bool = True) -> dict[str, Any]:
+    """Draw what is missing, then write samples.parquet and grid.png; if not `replaces`, refuse a folder with others."""
     rows = config.rows()
     warnings = [line for row in rows for line in lint(row.text)]
     files = job.all("models")
-    hashes = {name: sha256_of(file) for name, file in files.items()}
+    hashes = {name: known_hash(file) for name, file in files.items()}
     cells = [cell for name in files for cell in _column(config, rows, name, sha256=hashes[name])]
     missing = [cell for cell in cells if not cell.is_drawn(job.out)]
+    if not replaces and (other := _other(job.out, cells, missing)):
+        raise Refused(f"{job.out / other} is of another grid; choose another folder with -o, or remove it first")
     done = len(cells) - len(missing)
     for name, file in files.items():
         mine = [cell for cell in missing if cell.model == name]
@@ -49,9 +52,9 @@ def run(config: GridConfig, job: Job) -> dict[str, Any]:
             job.progress(done, len(cells), "pictures")
             done += batch
     job.progress(done, len(cells), "pictures")
-    with atomic_path(job.out / "samples.parquet") as part:
+    with atomic_path(job.out / TABLE) as part:
         _table(rows, cells).write_parquet(part)
-    with atomic_path(job.out / "grid.png") as part:
+    with atomic_path(job.out / SHEET) as part:
         _sheet(config, rows, cells, out=job.out).save(part, format="PNG")
     return {"pictures": len(cells), "drawn": len(missing), "prompts": len(rows), "models": hashes, "warnings": warnings}
 
@@ -64,6 +67,20 @@ def _column(config: GridConfig, rows: Sequence[PromptConfig], model: str, *, sha
         for seed in config.seeds:
             request = Request(prompt=row.text, negative=negative, seed=seed, settings=settings)
             yield Cell(f"images/{model}/{index:04}-{seed}.png", model, sha256, request=request, row=index)
+
+
+def _other(out: Path, cells: Sequence[Cell], missing: Sequence[Cell]) -> str | None:
+    """Return a file that would be lost; a grid that holds all that the one before it did loses nothing."""
+    for cell in missing:
+        if (out / cell.image).exists():
+            return cell.image
+    if not (out / TABLE).exists():
+        return SHEET if (out / SHEET).exists() else None
+    try:
+        before = set(pl.read_parquet(out / TABLE, columns=["image"])["image"])
+    except pl.exceptions.PolarsError:  # no table of ours
+        return TABLE
+    return None if before <= {cell.image for cell in cells} else SHEET
 
 
 def _table(rows: Sequence[PromptConfig], cells: Sequence[Cell]) -> pl.DataFrame:

@@ -8,6 +8,7 @@ from typing import Any
 from enogu.core.records.files import read_json
 from enogu.judge.report.charts import Chart, Row, Series, dots, lines
 from enogu.judge.report.folders import Finished
+from enogu.judge.report.scales import counted
 from enogu.judge.verdicts import concepts
 
 
@@ -75,7 +76,7 @@ def _panel(measured: Mapping[str, Any], name: str, paints: Mapping[str, str]) ->
     ]
     first = measured["models"][0]
     pairs = {p["model"]: p for p in measured["differences"] if p["name"] == name and p["against"] == first}
-    note = f"{mine[0]['prompts']} prompts × {len(measured['seeds'])} seeds for each model."
+    note = f"{counted(mine[0]['prompts'], 'prompt')} × {counted(len(measured['seeds']), 'seed')} for each model."
     plot = dots(concepts(name).capitalize(), rows, ceiling=measured.get("ceiling", {}).get(name), note=note)
     return Panel(plot, first, tuple((row, pairs.get(row["model"])) for row in mine))
 

@@ -53,6 +53,11 @@ def thousands(count: int) -> str:
     return f"{count:,}".replace(",", "\u202f")
 
 
+def counted(count: int, name: str) -> str:
+    """Write a count of things: 1 prompt, 20 prompts."""
+    return f"{thousands(count)} {name}{'' if count == 1 else 's'}"
+
+
 def signed(value: float) -> str:
     """Write a difference: +0.71 or −0.05."""
     return f"{value:+.2f}".replace("-", "−")
