@@ -34,6 +34,11 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path / "file.safetensors"
 
 
+def test_a_file_that_is_not_there_is_answered_with_the_nearest(saved: Path) -> None:
+    with pytest.raises(Refused, match=r"flie\.safetensors: No such file.*; did you mean 'file\.safetensors'"):
+        read_header(saved.with_name("flie.safetensors"))
+
+
 def test_the_reference_library_reads_what_is_written(saved: Path) -> None:
     loaded = safetensors.torch.load_file(saved)
     assert loaded.keys() == TENSORS.keys()

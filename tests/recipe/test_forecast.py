@@ -1,5 +1,8 @@
 """Before a run: what is done, what is foretold, what a maker should know."""
 
+import os
+from datetime import datetime
+
 import pytest
 
 from enogu.recipe.cautions import cautions
@@ -104,3 +107,20 @@ def test_folders_of_other_settings_are_counted(recipe):
     (found.work / "draw-a-00000000" / "0.txt").write_bytes(b"x" * 3_000_000)
     (found.work / ".locks").mkdir()
     assert cautions(found) == ["3 MB lie in folders of other settings (earlier ones, --mini, --set)"]
+
+
+def test_a_folder_that_changed_since_it_was_read_is_told(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    path = tmp_path / "r.toml"
+    path.write_text('[recipe]\nname = "r"\n[posts.p]\nsource = "pictures"\n')
+    task = plan(read(path, kinds=KINDS)).tasks["posts.p"]
+    task.folder.mkdir(parents=True)
+    record = {"id": "posts.p", "kind": "posts", "name": "p", "hash": task.hash, "seconds": 1.0}
+    started = "2026-01-01T00:00:00+00:00"
+    write_done(task.folder, Done(**record, started=started, summary={}, inputs={}, settings={}, outputs={}))
+    times = (datetime.fromisoformat(f"2025-12-{day}T00:00:00+00:00").timestamp() for day in (30, 31))
+    os.utime(tmp_path / "pictures", tuple(times))
+    assert cautions(plan(read(path, kinds=KINDS))) == []
+    (tmp_path / "pictures" / "new.png").write_bytes(b"")
+    (told,) = cautions(plan(read(path, kinds=KINDS)))
+    assert told.startswith(f"posts.p: files came to {tmp_path / 'pictures'} or went since it was read")

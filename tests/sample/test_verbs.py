@@ -143,3 +143,10 @@ def test_a_mistake_is_refused_in_one_line(
     assert says in told
     assert "\n" not in told
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_no_folder_for_pictures(tmp_path, capsys):
+    (tmp_path / "a.png").write_bytes(b"")
+    for verb in ("sample", "grid"):
+        assert main([verb, "mini-sd1", "-p", "x", "-o", str(tmp_path / "a.png")]) == 2
+        assert f"-o {tmp_path / 'a.png'}: a file; give a folder" in capsys.readouterr().err

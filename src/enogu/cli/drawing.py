@@ -36,6 +36,8 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
 
 def shared(args: argparse.Namespace, model: Path) -> dict[str, Any]:
     """Return the settings of a grid that `add_arguments` added; `model` gives the size where none was named."""
+    if args.out.exists() and not args.out.is_dir():
+        raise Refused(f"-o {args.out}: a file; give a folder for the pictures")
     names = ("negative", "steps", "cfg", "sampler", "schedule", "clip_skip", "emphasis", "precision", "batch")
     width, height = _size(args.size, model)
     return {"width": width, "height": height, **{name: getattr(args, name) for name in names}}

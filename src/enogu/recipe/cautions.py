@@ -2,6 +2,8 @@
 
 import shlex
 from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from enogu.recipe.plan import Plan
@@ -11,7 +13,7 @@ WINDOW = "75"  # tokens of CLIP's window between its marks; a longer caption is 
 
 def cautions(plan: Plan) -> list[str]:
     """Return the warnings about a plan, one line each."""
-    return [*_programs(plan), *_seen_when_held_out(plan), *_long_captions(plan), *_left_behind(plan)]
+    return [*_programs(plan), *_seen_when_held_out(plan), *_long_captions(plan), *_outgrown(plan), *_left_behind(plan)]
 
 
 def _programs(plan: Plan) -> Iterator[str]:
@@ -37,6 +39,16 @@ def _long_captions(plan: Plan) -> Iterator[str]:
         for name, figures in sets.items():
             if share := figures["share_over"].get(WINDOW):
                 yield f"{id}: {share:.1%} of the captions {name!r} are longer than {WINDOW} tokens"
+
+
+def _outgrown(plan: Plan) -> Iterator[str]:
+    """Folders from outside that got or lost files since a finished stage read them: it goes by their names alone."""
+    for id, task in plan.tasks.items():
+        done = task.done()
+        paths = [getattr(task.stage.config, name) for name in task.stage.traits.paths] if done else []
+        for path in map(Path, filter(None, paths)):
+            if done and path.is_dir() and path.stat().st_mtime > datetime.fromisoformat(done.started).timestamp():
+                yield f"{id}: files came to {path} or went since it was read; to read it again, remove {task.folder}"
 
 
 def _left_behind(plan: Plan) -> Iterator[str]:

@@ -9,6 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -170,7 +171,9 @@ def open_read(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as problem:
-        raise Refused(f"{path}: {problem.strerror}") from None
+        near = get_close_matches(path.name, os.listdir(path.parent), n=1) if path.parent.is_dir() else []
+        hint = f"; did you mean {near[0]!r}?" if near and not path.exists() else ""
+        raise Refused(f"{path}: {problem.strerror}{hint}") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
