@@ -20,7 +20,9 @@ from enogu.core.records.job import Job
 from enogu.core.records.shards import Entry, ShardWriter
 from enogu.judge import losses
 from enogu.judge.config import JudgeConfig
+from enogu.judge.intervals import Interval
 from enogu.judge.stage import run
+from enogu.judge.verdicts import Difference, loss_verdicts, recall_verdicts
 
 GROUPS = {"new": ("rabbit ears",), "known": ("red_shirt", "blue_shirt")}
 
@@ -61,7 +63,7 @@ def test_verdicts_say_what_the_intervals_say(works: Any, tagger: Path) -> None:
     ]
     assert any(verdict.startswith("whether half draws new concepts better or worse than base") for verdict in verdicts)
     assert not any("than tuned" in verdict or "than half" in verdict for verdict in verdicts)
-    assert any(verdict.startswith("whether tuned draws known concepts better or worse") for verdict in verdicts)
+    assert any(verdict.startswith("whether tuned and half draw known concepts better or worse") for verdict in verdicts)
 
 
 def test_scores_hold_a_row_per_picture_and_metric(works: Any, tagger: Path) -> None:
@@ -153,3 +155,18 @@ def test_settings_that_cannot_be_measured_are_refused() -> None:
         JudgeConfig(grid="g", tagger="t", models=("a",))
     with pytest.raises(Refused, match=r"groups\.new"):
         JudgeConfig(grid="g", tagger="t", groups={"new": ()})
+
+
+def test_models_of_which_the_same_holds_share_a_sentence() -> None:
+    ends = {"b": (0.9, 0.8, 1.0), "c": (0.01, -0.02, 0.05), "d": (0.3, 0.1, 0.5), "e": (0.02, -0.01, 0.04)}
+    found = [Difference("recall.new", model, "a", Interval(*by)) for model, by in ends.items()]
+    assert recall_verdicts(found) == [
+        "b and d draw new concepts better than a: b +0.90, d +0.30",
+        "c and e draw new concepts as well as a, to within 0.1: c +0.01, e +0.02",
+    ]
+    losses = [Difference("loss", model, "a", Interval(-mean, -high, -low)) for model, (mean, low, high) in ends.items()]
+    assert loss_verdicts(losses) == [
+        "b and d have a lower held-out loss than a: b −0.9000, d −0.3000",
+        "whether c and e have a lower or higher held-out loss than a stays open: c −0.0100, e −0.0200",
+    ]
+    assert loss_verdicts(losses[:1]) == ["b has a lower held-out loss than a: −0.9000 [−1.0000, −0.8000]"]

@@ -10,7 +10,7 @@ from enogu.core.records.seed import generator
 from enogu.judge.adherence import cells
 from enogu.judge.intervals import Cells, interval, spread
 from enogu.judge.losses import EDGES
-from enogu.judge.verdicts import differences, loss_verdict, ranking, recall_verdict
+from enogu.judge.verdicts import differences, loss_verdicts, ranking, recall_verdicts
 
 
 def recall_measures(scores: pl.DataFrame, models: Sequence[str], *, groups: Sequence[str], seed: int) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def recall_measures(scores: pl.DataFrame, models: Sequence[str], *, groups: Sequ
         found = differences(name, tables, rng)
         pairs += [difference.plain() for difference in found]
         if name != "recall" or not groups:
-            verdicts += [recall_verdict(difference) for difference in found if difference.against == models[0]]
+            verdicts += recall_verdicts([difference for difference in found if difference.against == models[0]])
             verdicts += ranking(name, {model: float(table.mean()) for model, table in tables.items()}, found)
     return {"measures": measures, "differences": pairs, "verdicts": verdicts}
 
@@ -44,7 +44,7 @@ def loss_measures(tables: Mapping[str, Cells], seed: int) -> dict[str, Any]:
             "means": {name: [mean.mean, mean.low, mean.high] for name, mean in means.items()},
         },
         "differences": [difference.plain() for difference in found],
-        "verdicts": [loss_verdict(difference) for difference in found if difference.against == first],
+        "verdicts": loss_verdicts([difference for difference in found if difference.against == first]),
     }
 
 

@@ -41,26 +41,45 @@ def concepts(name: str) -> str:
     return f"{name.partition('.')[2]} concepts" if "." in name else "all concepts"
 
 
-def recall_verdict(difference: Difference) -> str:
-    """Say whether one model draws a group of concepts better than another."""
-    by, pair = difference.by, (difference.model, difference.against)
-    if difference.certain:
-        words = "{} draws {} better than {}" if by.low > 0 else "{} draws {} worse than {}"
-    elif by.low > -MARGIN and by.high < MARGIN:
-        words = f"{{}} draws {{}} as well as {{}}, to within {MARGIN}"
-    else:
-        words = "whether {} draws {} better or worse than {} stays open"
-    return f"{words.format(pair[0], concepts(difference.name), pair[1])}: {_signed(by, places=2)}"
+def recall_verdicts(found: Sequence[Difference]) -> list[str]:
+    """Say which models draw a group of concepts better than another one; those of which the same holds together."""
+    return _told(found, [_recall_words(difference) for difference in found], places=2)
 
 
-def loss_verdict(difference: Difference) -> str:
-    """Say whether one model has a lower loss than another on held-out latents."""
-    by, model, against = difference.by, difference.model, difference.against
+def loss_verdicts(found: Sequence[Difference]) -> list[str]:
+    """Say which models have a lower loss than another one on held-out latents."""
+    return _told(found, [_loss_words(difference) for difference in found], places=4)
+
+
+def _recall_words(difference: Difference) -> str:
+    by = difference.by
     if difference.certain:
-        words = f"{model} has a {'lower' if by.high < 0 else 'higher'} held-out loss than {against}"
-    else:
-        words = f"whether {model} has a lower or higher held-out loss than {against} stays open"
-    return f"{words}: {_signed(by, places=4)}"
+        return f"{{who}} draw{{s}} {{what}} {'better' if by.low > 0 else 'worse'} than {{against}}"
+    if by.low > -MARGIN and by.high < MARGIN:
+        return f"{{who}} draw{{s}} {{what}} as well as {{against}}, to within {MARGIN}"
+    return "whether {who} draw{s} {what} better or worse than {against} stays open"
+
+
+def _loss_words(difference: Difference) -> str:
+    if difference.certain:
+        return f"{{who}} {{have}} a {'lower' if difference.by.high < 0 else 'higher'} held-out loss than {{against}}"
+    return "whether {who} {have} a lower or higher held-out loss than {against} stays open"
+
+
+def _told(found: Sequence[Difference], words: Sequence[str], *, places: int) -> list[str]:
+    """Return a sentence for each kind of words; one model's figures have their interval, which tables have of all."""
+    groups: dict[str, list[Difference]] = {}
+    for difference, said in zip(found, words, strict=True):
+        groups.setdefault(said, []).append(difference)
+    lines = []
+    for said, (first, *others) in groups.items():
+        names = [first.model, *(other.model for other in others)]
+        who = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+        many = {"s": "", "have": "have"} if others else {"s": "s", "have": "has"}
+        line = said.format(who=who, what=concepts(first.name), against=first.against, **many)
+        means = ", ".join(f"{each.model} {_number(each.by.mean, places)}" for each in (first, *others))
+        lines.append(f"{line}: {means if others else _signed(first.by, places=places)}")
+    return lines
 
 
 def ranking(name: str, means: Mapping[str, float], pairs: Sequence[Difference]) -> list[str]:
@@ -76,4 +95,8 @@ def ranking(name: str, means: Mapping[str, float], pairs: Sequence[Difference]) 
 
 
 def _signed(by: Interval, *, places: int) -> str:
-    return "{:+.{p}f} [{:+.{p}f}, {:+.{p}f}]".format(by.mean, by.low, by.high, p=places).replace("-", "−")
+    return f"{_number(by.mean, places)} [{_number(by.low, places)}, {_number(by.high, places)}]"
+
+
+def _number(value: float, places: int) -> str:
+    return f"{value:+.{places}f}".replace("-", "−")
