@@ -13,6 +13,7 @@ import pytest
 
 from tests.robustness.conftest import KILL, KINDS, ROOT, STAGES, STOP, Runs, assert_same, copy_behind
 
+DEAF = 'trap "" INT; exec "$@"'  # as a shell starts what runs in the background
 SAID = "the same command goes on"
 
 
@@ -52,16 +53,19 @@ def test_stopped_in_every_kind_of_stage(kinds, undisturbed, recipe, runs, tmp_pa
     finish(runs, recipe, tmp_path, golden=golden, kinds=kinds)
 
 
-def test_ctrl_c_in_a_terminal(tmp_path):
+@pytest.mark.parametrize(
+    ("sent", "around"), [(signal.SIGINT, []), (signal.SIGTERM, []), (signal.SIGTERM, ["sh", "-c", DEAF, "sh"])]
+)
+def test_ctrl_c_in_a_terminal_and_a_scheduler_s_way(sent, around, tmp_path):
     recipe = tmp_path / "r.toml"
     recipe.write_text('[recipe]\nname = "r"\n[booru.b]\nposts = 4000\n')
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "enogu", "run", str(recipe)]
+    command = [*around, sys.executable, "-m", "enogu", "run", str(recipe)]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as run:
         assert run.stderr is not None
         assert run.stderr.readline() == "[1/1] booru.b\n"
         time.sleep(0.2)
-        run.send_signal(signal.SIGINT)
+        run.send_signal(sent)
         said = run.stderr.read()
     assert run.returncode == 130
     assert said.strip() == f"enogu: stopped; what is done is kept in {tmp_path / 'enogu-work' / 'r'}: {SAID}"

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from enogu import __version__
 from enogu.core.records.errors import Failed, Refused, unknown
 from enogu.core.records.exhaustion import exhausted
-from enogu.core.records.interrupts import held
+from enogu.core.records.interrupts import held, like_ctrl_c
 from enogu.core.records.printable import printable
 
 VERBS = MappingProxyType(
@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status: 0 done, 1 failed while working, 2 refused before any work."""
     _prepare_output()
     try:
-        status = _run(list(sys.argv[1:] if arguments is None else arguments))
+        with like_ctrl_c():
+            status = _run(list(sys.argv[1:] if arguments is None else arguments))
         print(end="", flush=True)  # a disk that is full is told now, not when Python exits
         return status
     except (Refused, Failed) as error:
