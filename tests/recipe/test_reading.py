@@ -185,3 +185,10 @@ def test_the_real_kinds_lead_somewhere():
     for kind, traits in KINDS.items():
         for place in (traits.config, traits.run, *(place for _, place in traits.lends)):
             assert load(place), f"{kind}: {place}"
+
+
+def test_a_name_above_all_tables_is_answered_with_its_place(tmp_path):
+    path = tmp_path / "r.toml"
+    path.write_text('name = "r"\n[posts.p]\nsource = "x"\n')
+    with pytest.raises(Refused, match=r"name = 'r' stands alone; it belongs below \[recipe\]"):
+        read(path, kinds=KINDS)

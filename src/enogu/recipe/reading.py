@@ -52,8 +52,11 @@ def _recipe(table: Table, kinds: Mapping[str, Kind], *, path: Path, text: str) -
     header, machine = HeaderConfig(name="unread"), MachineConfig()
     models: dict[str, ModelConfig] = {}
     stages: dict[str, Stage] = {}
-    for name in table:
+    settings = {field.name for field in dataclasses.fields(HeaderConfig)}
+    for name, value in table.items():
         with problems.noted():
+            if name in settings and not isinstance(value, dict):
+                raise Refused(f"{name} = {value!r} stands alone; it belongs below [recipe]")
             if name not in kinds and name not in TABLES:
                 raise unknown("table", name, [*kinds, *TABLES])
     with problems.noted():
