@@ -5,7 +5,7 @@ divides a caption into a beginning that stays, words that are shuffled, and an e
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,18 +50,22 @@ class Export:
         """Return the number of images."""
         return len(self._frame)
 
-    def text_files(self, out: Path, progress: Progress = silent) -> None:
-        """Write a .txt for each image: at the image's place below `out`, or beside it where that is the root."""
-        for path, row in zip(self.text_paths(out), self._rows(progress), strict=True):
+    def text_files(self, paths: Sequence[Path], progress: Progress = silent) -> None:
+        """Write a .txt for each image, at `text_paths`."""
+        for path, row in zip(paths, self._rows(progress), strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(self.line(row.said) + "\n", encoding="utf-8", newline="\n")
 
     def text_paths(self, out: Path) -> list[Path]:
-        """Return where `text_files` writes."""
+        """Return the .txt of each image: at the image's place below `out`, or beside it where that is the root."""
         twins = self._frame.filter(pl.col("image").str.replace(r"\.[^./]*$", "").is_duplicated())["image"].sort()
         if len(twins):
             raise Refused(f"{twins[0]} and {twins[1]} would share one .txt: write in_json, which names whole files")
-        return [self._beside(out, image) for image in self._frame["image"]]
+        paths, root = [(out / image).with_suffix(".txt") for image in self._frame["image"]], out.resolve()
+        for path, image in zip(paths, self._frame["image"], strict=True):
+            if not path.resolve().is_relative_to(root):
+                raise Refused(f"{image!r} leads out of {out}: its caption is not written")
+        return paths
 
     def metadata(self, out: Path, progress: Progress = silent) -> None:
         """Write one JSON object: a key per image, its whole path, as `in_json` wants it."""
@@ -89,12 +93,6 @@ class Export:
         spelt = [text(part, self.rules) for part in parts]
         return f" {MARK} ".join(spelt if parts[2] else spelt[:2]).strip()
 
-    def _beside(self, out: Path, image: str) -> Path:
-        path = (out / image).with_suffix(".txt")
-        if not path.resolve().is_relative_to(out.resolve()):
-            raise Refused(f"{image!r} leads out of {out}: its caption is not written")
-        return path
-
     def _entry(self, row: Captioned) -> dict[str, Any]:
         """Return what metadata says: sentences at the beginning as `caption`, all that follows as `tags`."""
         sentences = 0
@@ -116,8 +114,11 @@ class Export:
 
 def export(made: Export, out: Path, form: str, *, overwrite: bool = False, progress: Progress = silent) -> None:
     """Write captions in one of FORMS; refuse where files are there already, unless they may be lost."""
-    there = [path for path in (made.text_paths(out) if form == "txt" else [out]) if path.exists()]
-    if there and not overwrite:
+    paths = made.text_paths(out) if form == "txt" else [out]
+    if not overwrite and (there := [path for path in paths if path.exists()]):
         others = f" and {len(there) - 1:,} others" if len(there) > 1 else ""
         raise Refused(f"{there[0]}{others} exist already; export elsewhere, or replace them with --overwrite")
-    {"txt": made.text_files, "in_json": made.metadata, "jsonl": made.lines}[form](out, progress)
+    if form == "txt":
+        made.text_files(paths, progress)
+    else:
+        {"in_json": made.metadata, "jsonl": made.lines}[form](out, progress)

@@ -120,8 +120,9 @@ def _config(args: argparse.Namespace) -> MergeConfig:
 
 def _replayed(args: argparse.Namespace) -> tuple[MergeConfig, dict[str, Path]]:
     """Read the recipe of a file and find its models: those that are named by hand, the others by hash."""
+    usual = parser()
     for name in REPEATED:
-        if (said := getattr(args, name)) != parser().get_default(name):
+        if (said := getattr(args, name)) != usual.get_default(name):
             raise Refused(f"--{name} {said}: --replay repeats the merge as its recipe has it; leave the option out")
     replay = read_replay(args.replay)
     told = [f"{replay.origin}'s recipe as a formula:", *replay.config.formula.splitlines()]

@@ -1,6 +1,6 @@
 """Verdicts in words, drawn from intervals and from nothing else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations, pairwise
 from typing import Any
@@ -43,12 +43,12 @@ def concepts(name: str) -> str:
 
 def recall_verdicts(found: Sequence[Difference]) -> list[str]:
     """Say which models draw a group of concepts better than another one; those of which the same holds together."""
-    return _told(found, [_recall_words(difference) for difference in found], places=2)
+    return _told(found, _recall_words, places=2)
 
 
 def loss_verdicts(found: Sequence[Difference]) -> list[str]:
     """Say which models have a lower loss than another one on held-out latents."""
-    return _told(found, [_loss_words(difference) for difference in found], places=4)
+    return _told(found, _loss_words, places=4)
 
 
 def _recall_words(difference: Difference) -> str:
@@ -66,11 +66,11 @@ def _loss_words(difference: Difference) -> str:
     return "whether {who} {have} a lower or higher held-out loss than {against} stays open"
 
 
-def _told(found: Sequence[Difference], words: Sequence[str], *, places: int) -> list[str]:
+def _told(found: Sequence[Difference], words: Callable[[Difference], str], *, places: int) -> list[str]:
     """Return a sentence for each kind of words; one model's figures have their interval, which tables have of all."""
     groups: dict[str, list[Difference]] = {}
-    for difference, said in zip(found, words, strict=True):
-        groups.setdefault(said, []).append(difference)
+    for difference in found:
+        groups.setdefault(words(difference), []).append(difference)
     lines = []
     for said, (first, *others) in groups.items():
         names = [first.model, *(other.model for other in others)]

@@ -44,10 +44,11 @@ def _long_captions(plan: Plan) -> Iterator[str]:
 def _outgrown(plan: Plan) -> Iterator[str]:
     """Folders from outside that got or lost files since a finished stage read them: it goes by their names alone."""
     for id, task in plan.tasks.items():
-        done = task.done()
-        paths = [getattr(task.stage.config, name) for name in task.stage.traits.paths] if done else []
-        for path in map(Path, filter(None, paths)):
-            if done and path.is_dir() and path.stat().st_mtime > datetime.fromisoformat(done.started).timestamp():
+        if not (done := task.done()):
+            continue
+        began = datetime.fromisoformat(done.started).timestamp()
+        for path in filter(None, (getattr(task.stage.config, name) for name in task.stage.traits.paths)):
+            if Path(path).is_dir() and Path(path).stat().st_mtime > began:
                 yield f"{id}: files came to {path} or went since it was read; to read it again, remove {task.folder}"
 
 

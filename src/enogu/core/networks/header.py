@@ -170,10 +170,12 @@ def open_read(path: Path) -> BinaryIO:
     """Open a file for reading, or refuse and say why."""
     try:
         return path.open("rb")
-    except OSError as problem:
+    except FileNotFoundError as problem:
         near = get_close_matches(path.name, os.listdir(path.parent), n=1) if path.parent.is_dir() else []
-        hint = f"; did you mean {near[0]!r}?" if near and not path.exists() else ""
+        hint = f"; did you mean {near[0]!r}?" if near else ""
         raise Refused(f"{path}: {problem.strerror}{hint}") from None
+    except OSError as problem:
+        raise Refused(f"{path}: {problem.strerror}") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
