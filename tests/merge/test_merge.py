@@ -130,10 +130,25 @@ def test_eight_bits_where_they_do_little_harm(tmp_path: Path, dtype: str) -> Non
     assert (held[pico.MIDDLE].float() == torch.finfo(kind).max).all()
 
 
-def test_threads_pieces_and_order_never_change_a_byte(tmp_path: Path) -> None:
+STEPS = """
+x1 = ties(a, {}, {}, keep=0.4)
+x2 = dare(b - x1, drop=0.5)
+x3 = slerp(x1 + x2, clamp(x1 + 0.2*(c - x1), [a, x1 + x2]), 0.3)
+karcher(x3, x1, c) + 0.1*della(b - x3, c - x1)
+"""
+
+
+@pytest.mark.parametrize(
+    "formulas",
+    [
+        ("a + 0.3*(b - c)", "0.3*(b - c) + a", "-0.3*c + a + 0.3*b"),
+        (STEPS.format("b", "c"), STEPS.format("c", "b")),
+    ],
+)
+def test_threads_pieces_and_order_never_change_a_byte(formulas: tuple[str, ...], tmp_path: Path) -> None:
     files = pico.write(tmp_path, a=A, b=B, c=C)
     seen = set()
-    for formula in ("a + 0.3*(b - c)", "0.3*(b - c) + a", "-0.3*c + a + 0.3*b"):
+    for formula in formulas:
         for threads, piece in ((1, 1 << 18), (2, 64), (8, 7)):
             plan = make_plan(MergeConfig(formula=formula, text="formula"), stage.read_headers(files))
             engine = Engine(threads=threads, piece=piece)
